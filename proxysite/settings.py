@@ -1,0 +1,207 @@
+"""All settings, read from the environment once (docs/settings.md lists every variable; so does .env.example)."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from proxysite import environment as env
+
+VERSION = "0.1.0"
+BASE_DIR = Path(__file__).resolve().parent.parent
+if (BASE_DIR / ".env").exists():
+    env.env.read_env(BASE_DIR / ".env")
+
+# --- Where things are kept ------------------------------------------------------------------------------------------
+
+DATA_DIR = Path(env.read("DATA_DIR", str(BASE_DIR / "data"))).resolve()
+JOURNAL_DIR = DATA_DIR / "journal"
+METRICS_DIR = DATA_DIR / "metrics"
+DATABASE_URL = env.read("DATABASE_URL")
+EMBEDDED_DATABASE = not DATABASE_URL
+
+# --- Secrets --------------------------------------------------------------------------------------------------------
+
+
+def _numbered(name: str, text: str) -> dict[int, bytes]:
+    """`1:text,2:text` as {1: b"text", 2: b"text"}; the highest number is used for what is new."""
+    try:
+        pairs = [part.partition(":") for part in text.split(",")]
+        numbered = {int(number): secret.encode() for number, _, secret in pairs}
+    except ValueError:
+        numbered = {}
+    if not numbered or any(len(secret) < 32 for secret in numbered.values()):
+        raise ImproperlyConfigured(f"{name} is not valid: it accepts 1:SECRET,2:SECRET… of at least 32 characters each.")
+    return numbered
+
+
+def _peppers() -> dict[int, bytes]:
+    text = env.secret("KEY_PEPPERS", DATA_DIR, EMBEDDED_DATABASE)
+    return _numbered("KEY_PEPPERS", text if env.read("KEY_PEPPERS") else f"1:{text}")
+
+
+SECRET_KEY = env.secret("SECRET_KEY", DATA_DIR, EMBEDDED_DATABASE)
+KEY_PEPPERS = _peppers()
+
+# --- Upstream -------------------------------------------------------------------------------------------------------
+
+ANTHROPIC_API_KEY = env.read("ANTHROPIC_API_KEY")
+ANTHROPIC_BASE_URL = env.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com")
+ANTHROPIC_VERSION = env.read("ANTHROPIC_VERSION", "2023-06-01")
+UPSTREAM = env.choice("UPSTREAM", "anthropic", ["anthropic", "sandbox"])
+
+# --- Serving --------------------------------------------------------------------------------------------------------
+
+HOST = env.read("HOST", "0.0.0.0")
+PORT = env.integer("PORT", 5000, 1, 65535)
+WEB_CONCURRENCY = env.integer("WEB_CONCURRENCY", os.cpu_count() or 1, 1, 256)
+MAX_IN_FLIGHT = env.integer("MAX_IN_FLIGHT", 2000, 1, 100_000)
+DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 30, 3, 3600)
+JOURNAL_FSYNC = env.choice("JOURNAL_FSYNC", "1s", ["off", "1s", "each"])
+MODELS_PAGE_SIZE = env.integer("MODELS_PAGE_SIZE", 20, 1, 1000)
+METRICS_TOKEN = env.read("METRICS_TOKEN")
+MAX_BODY_BYTES = 32 * 1024 * 1024  # Anthropic's own limit for a Messages request
+MAX_BUFFERED_BYTES = 256 * 1024 * 1024  # request bodies held by one worker at a time
+BODY_SECONDS = 30  # to send a body, plus what 64 KB/s allows for its size
+
+PUBLIC_URL = env.url("PUBLIC_URL", "")
+_public = urlsplit(PUBLIC_URL)
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS") or [
+    host for host in ("localhost", "127.0.0.1", "[::1]", _public.hostname) if host
+]
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
+CORS_ALLOW_ORIGINS = env.items("CORS_ALLOW_ORIGINS")
+try:
+    TRUSTED_PROXIES = [ipaddress.ip_network(network) for network in env.items("TRUSTED_PROXIES")]
+except ValueError as _error:
+    raise ImproperlyConfigured(f"TRUSTED_PROXIES is not valid: {_error}; it accepts addresses and CIDR ranges.") from None
+
+# --- Django ---------------------------------------------------------------------------------------------------------
+
+DEBUG = False
+INSTALLED_APPS = [
+    "proxysite",
+    "bridge",
+    "tenants",
+    "proxysite.console.ConsoleConfig",  # django.contrib.admin with our own site
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+]
+MIDDLEWARE = [  # the console door only: the API door runs none (proxysite/door.py)
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+#    "tenants.admin.middleware.ConsoleMiddleware",
+]
+ROOT_URLCONF = "proxysite.urls"
+ASGI_APPLICATION = "proxysite.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database() -> dict[str, object]:
+    if EMBEDDED_DATABASE:
+        config: dict[str, object] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "bridge.sqlite3")}
+    else:
+        try:
+            config = dict(env.env.db_url_config(DATABASE_URL))
+        except Exception:
+            config = {}
+        if not config.get("ENGINE"):
+            raise ImproperlyConfigured("DATABASE_URL is not valid: it accepts postgres://user:password@host:port/name.")
+    if "sqlite" in str(config["ENGINE"]):
+        # Immediate transactions wait for the writer's lock; deferred ones fail at once when they upgrade.
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;",
+        }
+    config["CONN_MAX_AGE"] = 0  # persistent connections leak under ASGI; the API door has its own executor
+    return config
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "tenants.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # served from the packages themselves: no collectstatic step to forget
+WHITENOISE_AUTOREFRESH = False
+
+_https = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SECURE_SSL_REDIRECT = False  # the proxy in front of Bridge ends TLS
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https and TRUSTED_PROXIES else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_AGE = 12 * 3600
+DEFAULT_EXCEPTION_REPORTER_FILTER = "proxysite.logs.NoFrameVariables"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["bridge.api.CallAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["bridge.api.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["bridge.api.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bridge.api.AlwaysJSON",
+    "EXCEPTION_HANDLER": "bridge.api.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNAUTHENTICATED_USER": None,
+}
+
+LOG_FORMAT = env.choice("LOG_FORMAT", "json", ["json", "text"])
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "proxysite.logs.Redact"}},
+    "formatters": {"json": {"()": "proxysite.logs.JSONFormatter"}, "text": {"()": "proxysite.logs.TextFormatter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["redact"]},
+    },
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+        "httpx": {"level": "WARNING"},
+        "asyncio": {"level": "WARNING"},
+    },
+}

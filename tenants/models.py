@@ -1,0 +1,363 @@
+"""The tables: who may call (User, Tenant, ApiKey, KeySecret), what happened (RequestRecord), and what this site is."""
+
+from __future__ import annotations
+
+import hmac
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from tenants import ids, keys
+from tenants.values import OPEN_STATES, Caller, Mode, State, UsageSource
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+MODES = [("live", "live"), ("test", "test (sandbox, never costs money)")]
+
+
+class User(AbstractUser):
+    """Someone who may open the console."""
+
+    must_change_password = models.BooleanField(
+        default=False, help_text="Asked for a password of their own before anything else."
+    )
+
+
+class Installation(models.Model):
+    """The one row that says what this site is.
+
+    `revision` counts changes to what the gate knows; every worker watches it. `fingerprints` recognise the secrets
+    that the stored digests were made with, so that a start with other ones is refused instead of locking everyone out.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    revision = models.BigIntegerField(default=0)
+    fingerprints = models.JSONField(default=dict)
+
+    @classmethod
+    def bump(cls) -> None:
+        """Makes every worker forget what it knows about keys, within its next poll."""
+        if not cls.objects.filter(pk=1).update(revision=F("revision") + 1):
+            cls.objects.get_or_create(pk=1)
+
+    @classmethod
+    def current_revision(cls) -> int:
+        return cls.objects.filter(pk=1).values_list("revision", flat=True).first() or 0
+
+    @classmethod
+    def check_fingerprints(cls, current: Mapping[str, str]) -> list[str]:
+        """The names whose secret is not the one this database was made with; new names are remembered."""
+        row, _ = cls.objects.get_or_create(pk=1)
+        changed = [name for name, print_ in current.items() if row.fingerprints.get(name, print_) != print_]
+        if not changed and not current.keys() <= row.fingerprints.keys():
+            row.fingerprints = {**row.fingerprints, **current}
+            row.save(update_fields=["fingerprints"])
+        return changed
+
+
+class GateQuerySet(models.QuerySet[Any]):
+    """Changes to these rows reach the gate of every worker: they bump the revision in the same transaction."""
+
+    def update(self, **changes: Any) -> int:
+        with transaction.atomic():
+            count = super().update(**changes)
+            Installation.bump()
+        return count
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            result = super().delete()
+            Installation.bump()
+        return result
+
+
+class GateModel(models.Model):
+    """A row that the gate caches."""
+
+    objects: ClassVar[models.Manager[Any]] = models.Manager.from_queryset(GateQuerySet)()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            Installation.bump()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            result = super().delete(*args, **kwargs)
+            Installation.bump()
+        return result
+
+
+class Tenant(GateModel):
+    """A team or customer: owns keys, and everything recorded under them."""
+
+    slug = models.SlugField(unique=True, max_length=60, help_text="Short name for commands and exports, e.g. acme.")
+    name = models.CharField(max_length=120)
+    note = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def suspend(self) -> None:
+        """Refuses every key of the tenant from now on (within a second on every worker)."""
+        self.suspended_at = timezone.now()
+        self.save(update_fields=["suspended_at"])
+
+    def resume(self) -> None:
+        self.suspended_at = None
+        self.save(update_fields=["suspended_at"])
+
+
+class Issued(NamedTuple):
+    """A new key: its row, and its text, which exists only here and is to be shown once."""
+
+    row: ApiKey
+    key: keys.Key
+
+
+class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore[misc]
+    def issue(
+        self,
+        tenant: Tenant,
+        name: str,
+        *,
+        peppers: Mapping[int, bytes],
+        mode: Mode = Mode.LIVE,
+        allowed_models: list[str] | None = None,
+        expires_at: datetime | None = None,
+        note: str = "",
+        by: AbstractBaseUser | AnonymousUser | None = None,
+        id: uuid.UUID | None = None,
+    ) -> Issued:
+        """Makes a key with its first secret. With an `id` that exists already: IntegrityError, nothing is issued."""
+        with transaction.atomic():
+            row: ApiKey = self.create(
+                id=id or ids.uuid7(),
+                tenant=tenant,
+                name=name,
+                mode=mode,
+                allowed_models=allowed_models or None,
+                expires_at=expires_at,
+                note=note,
+                created_by=str(by or ""),
+            )
+            key = keys.mint(mode)
+            number = max(peppers)
+            KeySecret.objects.create(
+                key=row, public_id=key.public_id, hint=key.hint, pepper=number, digest=key.digest(peppers[number])
+            )
+        return Issued(row, key)
+
+
+class ApiKey(GateModel):
+    """A virtual key. Its secrets may change (rotation); name, rights and history stay."""
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="keys")
+    name = models.CharField(max_length=120, help_text="What it is for, e.g. “support bot, production”.")
+    note = models.TextField(blank=True, help_text="Who holds it, where it is deployed.")
+    mode = models.CharField(max_length=4, choices=MODES, default="live")
+    allowed_models = models.JSONField(null=True, blank=True, help_text="Models the key may use; empty: all.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_by = models.CharField(max_length=150, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_by = models.CharField(max_length=150, blank=True, editable=False)
+    revoked_reason = models.CharField(max_length=250, blank=True, editable=False)
+
+    objects = ApiKeyManager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name = "key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.tenant})"
+
+    def clean(self) -> None:
+        listed = self.allowed_models
+        if listed is not None and not (isinstance(listed, list) and all(isinstance(name, str) for name in listed)):
+            raise ValidationError({"allowed_models": "A list of model names."})
+
+    def revoke(self, reason: str, by: object = "") -> None:
+        """Refuses the key from now on (within a second on every worker). The row and its history stay."""
+        if self.revoked_at is None:
+            self.revoked_at, self.revoked_by, self.revoked_reason = timezone.now(), str(by), reason[:250]
+            self.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
+
+    @property
+    def status(self) -> str:
+        if self.revoked_at:
+            return "revoked"
+        if self.expires_at and self.expires_at <= timezone.now():
+            return "expired"
+        return "suspended" if self.tenant.suspended_at else "active"
+
+
+class KeySecretQuerySet(GateQuerySet):
+    def identify(self, key: keys.Key, peppers: Mapping[int, bytes]) -> Caller | None:
+        """Who holds this key, or None. A miss costs the same digest as a hit."""
+        secret = self.select_related("key__tenant").filter(public_id=key.public_id).first()
+        pepper = peppers.get(secret.pepper) if secret else None
+        digest = key.digest(pepper or b"-")
+        if secret is None or pepper is None or not hmac.compare_digest(bytes(secret.digest), digest):
+            return None
+        caller: Caller = secret.as_caller()
+        return caller
+
+    def touch(self, used: Mapping[int, datetime]) -> None:
+        """Notes when secrets were last used; the gate need not hear of it."""
+        for secret_id, at in used.items():
+            models.QuerySet.update(self.filter(pk=secret_id), last_used_at=at)
+
+
+class KeySecret(GateModel):
+    """One secret of a key: only its digest is kept, under a numbered pepper that the database never sees."""
+
+    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="secrets")
+    public_id = models.CharField(max_length=8, unique=True, editable=False)
+    hint = models.CharField(max_length=40, editable=False)
+    digest = models.BinaryField(max_length=32, editable=False)
+    pepper = models.PositiveSmallIntegerField(editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="End of a rotation's overlap.")
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = models.Manager.from_queryset(KeySecretQuerySet)()
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.hint
+
+    def as_caller(self) -> Caller:
+        key, tenant = self.key, self.key.tenant
+        ends = [at.timestamp() for at in (self.expires_at, key.expires_at) if at]
+        return Caller(
+            key_id=key.pk,
+            secret_id=self.pk,
+            tenant_id=tenant.pk,
+            tenant=tenant.slug,
+            name=key.name,
+            hint=self.hint,
+            mode=Mode(key.mode),
+            expires_at=min(ends, default=None),
+            models=frozenset(key.allowed_models) if key.allowed_models else None,
+            barred="revoked" if key.revoked_at else "suspended" if tenant.suspended_at else "",
+        )
+
+
+class RequestRecordQuerySet(models.QuerySet["RequestRecord"]):
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> list[RequestRecord]:
+        """Writes rows (column → value, `id` among them) so that replaying them changes nothing.
+
+        Returns the records that became final now. An open record is completed by its final row; a final one stays.
+        """
+        records = {row["id"]: RequestRecord(**row) for row in rows}
+        known = dict(self.filter(pk__in=records).values_list("pk", "state"))
+        new = [record for pk, record in records.items() if pk not in known]
+        changed = [record for pk, record in records.items() if known.get(pk) in OPEN_STATES]
+        self.bulk_create(new, ignore_conflicts=True)
+        if changed:
+            self.bulk_update(changed, [name for name in RECORD_COLUMNS if name != "id"], batch_size=100)
+        return [record for record in (*new, *changed) if record.state not in OPEN_STATES]
+
+
+class RequestRecord(models.Model):
+    """One inference request of an identified key, whatever became of it.
+
+    Rows come from the journal in batches and outlive what they point at, so their foreign keys are not enforced by the
+    database: a record is never refused because of a row it names. On PostgreSQL the table is partitioned by month of id.
+    """
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False, help_text="The x-request-id.")
+    tenant = models.ForeignKey(Tenant, models.PROTECT, db_constraint=False, db_index=False, related_name="requests")
+    key = models.ForeignKey(ApiKey, models.PROTECT, db_constraint=False, db_index=False, related_name="requests")
+    key_hint = models.CharField(max_length=40)
+    mode = models.CharField(max_length=4, choices=MODES)
+    count = models.PositiveIntegerField(default=1, help_text="Over 1: refusals of one second, recorded together.")
+
+    state = models.CharField(max_length=12, choices=[(state.value, state.value) for state in State])
+    status = models.PositiveSmallIntegerField(default=0, help_text="The HTTP status sent; 499: the client had gone.")
+    error_code = models.CharField(max_length=64, blank=True)
+    refusal = models.JSONField(null=True, blank=True)
+    stop_reason = models.CharField(max_length=40, blank=True)
+
+    dialect = models.CharField(max_length=16)
+    streamed = models.BooleanField(default=False)
+    alias = models.CharField(max_length=200, blank=True, help_text="The model the client asked for.")
+    model = models.CharField(max_length=200, blank=True, help_text="The model it was resolved to.")
+    receipt = models.TextField(blank=True, help_text="What was adapted, emulated or ignored.")
+    end_user = models.CharField(max_length=128, blank=True, help_text="The client's own user, hashed.")
+    tags = models.JSONField(null=True, blank=True)
+
+    upstream_id = models.CharField(max_length=80, blank=True, help_text="Anthropic's request-id.")
+    message_id = models.CharField(max_length=80, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    service_tier = models.CharField(max_length=16, blank=True)
+
+    input_tokens = models.BigIntegerField(default=0)
+    cache_write_5m_tokens = models.BigIntegerField(default=0)
+    cache_write_1h_tokens = models.BigIntegerField(default=0)
+    cache_read_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    reasoning_tokens = models.BigIntegerField(default=0)
+    web_searches = models.PositiveIntegerField(default=0)
+    usage_source = models.CharField(max_length=10, choices=[(source.value, source.value) for source in UsageSource], blank=True)
+    cost_nanos = models.BigIntegerField(null=True, blank=True, help_text="Nano-dollars; empty: not priced.")
+    cost_lines = models.JSONField(null=True, blank=True)
+
+    queue_us = models.BigIntegerField(null=True, blank=True, help_text="Microseconds until it was sent upstream.")
+    first_token_us = models.BigIntegerField(null=True, blank=True)
+    total_us = models.BigIntegerField(null=True, blank=True)
+
+    remote_address = models.GenericIPAddressField(null=True, blank=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+    client_retry = models.PositiveSmallIntegerField(default=0, help_text="x-stainless-retry-count.")
+
+    objects = models.Manager.from_queryset(RequestRecordQuerySet)()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "request"
+        indexes = [
+            models.Index(fields=["tenant", "-id"], name="record_tenant"),
+            models.Index(fields=["key", "-id"], name="record_key"),
+            models.Index(fields=["model", "-id"], name="record_model"),
+            models.Index(fields=["upstream_id"], name="record_upstream", condition=~Q(upstream_id="")),
+            models.Index(fields=["end_user", "-id"], name="record_end_user", condition=~Q(end_user="")),
+            models.Index(fields=["state", "-id"], name="record_open", condition=Q(state__in=[state.value for state in OPEN_STATES])),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @property
+    def at(self) -> datetime:
+        return ids.moment(self.pk)
+
+    @property
+    def total(self) -> timedelta | None:
+        return timedelta(microseconds=self.total_us) if self.total_us is not None else None
+
+
+RECORD_COLUMNS = tuple(field.attname for field in RequestRecord._meta.concrete_fields)
+

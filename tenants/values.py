@@ -1,0 +1,84 @@
+"""What crosses between the two apps: frozen values, no wire formats and no database rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from uuid import UUID
+
+
+class Mode(StrEnum):
+    LIVE = "live"
+    TEST = "test"
+
+
+class State(StrEnum):
+    """Where a request is, or how it ended. The first three are open; a record leaves them exactly once."""
+
+    ADMITTED = "admitted"
+    SENT = "sent"
+    STREAMING = "streaming"
+    SETTLED = "settled"  # answered in full
+    REFUSED = "refused"  # answered with an error before anything went upstream
+    FAILED = "failed"  # upstream or Bridge failed after it was sent
+    CANCELLED = "cancelled"  # the client hung up
+    INTERRUPTED = "interrupted"  # the worker died or was shut down under it
+
+
+OPEN_STATES = (State.ADMITTED, State.SENT, State.STREAMING)
+
+
+class UsageSource(StrEnum):
+    EXACT = "exact"  # upstream's own final count
+    ESTIMATED = "estimated"  # counted from what was seen before the stream broke
+    BOUND = "bound"  # an upper bound: output may have been produced that was never shown
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a key belongs to and what it may do, as the gate knows it."""
+
+    key_id: UUID
+    secret_id: int
+    tenant_id: int
+    tenant: str
+    name: str
+    hint: str
+    mode: Mode
+    expires_at: float | None = None  # unix seconds
+    models: frozenset[str] | None = None  # None: every model
+    barred: str = ""  # why a key that is known may not be used: revoked, rotated or suspended
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens by class, as billed. `output` includes `reasoning`; the four input classes do not overlap."""
+
+    input: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    cache_read: int = 0
+    output: int = 0
+    reasoning: int = 0
+    web_searches: int = 0
+    source: UsageSource = UsageSource.EXACT
+
+    @property
+    def prompt(self) -> int:
+        """All input tokens, cached or not."""
+        return self.input + self.cache_write_5m + self.cache_write_1h + self.cache_read
+
+    def but(self, **changes: object) -> Usage:
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a request ended: what its record says from then on."""
+
+    state: State
+    status: int  # the HTTP status the client got; 499 when it was gone before any
+    usage: Usage = field(default_factory=Usage)
+    stop_reason: str = ""
+    error_code: str = ""
+    refusal: dict[str, object] | None = None
