@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
+from collections.abc import ItemsView
 from types import TracebackType
 from typing import Any
 
@@ -24,7 +25,9 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 def redact(text: str) -> str:
     """The text without secrets; a virtual key keeps its public id, so that a line can still be traced."""
-    return _SECRETS.sub(lambda match: match[0].removesuffix(match["ours"] or "") + "…" if match["ours"] else "[redacted]", text)
+    return _SECRETS.sub(
+        lambda match: match[0].removesuffix(match["ours"] or "") + "…" if match["ours"] else "[redacted]", text
+    )
 
 
 class Redact(logging.Filter):
@@ -76,5 +79,5 @@ class TextFormatter(logging.Formatter):
 class NoFrameVariables(SafeExceptionReporterFilter):
     """Django's error reports show the local variables of every frame: keys and prompts among them. Ours show none."""
 
-    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: Any) -> list[tuple[str, Any]]:
-        return []
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: Any) -> ItemsView[str, Any]:
+        return {}.items()

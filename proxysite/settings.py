@@ -35,7 +35,9 @@ def _numbered(name: str, text: str) -> dict[int, bytes]:
     except ValueError:
         numbered = {}
     if not numbered or any(len(secret) < 32 for secret in numbered.values()):
-        raise ImproperlyConfigured(f"{name} is not valid: it accepts 1:SECRET,2:SECRET… of at least 32 characters each.")
+        raise ImproperlyConfigured(
+            f"{name} is not valid: it accepts 1:SECRET,2:SECRET… of at least 32 characters each."
+        )
     return numbered
 
 
@@ -78,7 +80,9 @@ CORS_ALLOW_ORIGINS = env.items("CORS_ALLOW_ORIGINS")
 try:
     TRUSTED_PROXIES = [ipaddress.ip_network(network) for network in env.items("TRUSTED_PROXIES")]
 except ValueError as _error:
-    raise ImproperlyConfigured(f"TRUSTED_PROXIES is not valid: {_error}; it accepts addresses and CIDR ranges.") from None
+    raise ImproperlyConfigured(
+        f"TRUSTED_PROXIES is not valid: {_error}; it accepts addresses and CIDR ranges."
+    ) from None
 
 # --- Django ---------------------------------------------------------------------------------------------------------
 
@@ -104,7 +108,7 @@ MIDDLEWARE = [  # the console door only: the API door runs none (proxysite/door.
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-#    "tenants.admin.middleware.ConsoleMiddleware",
+    "tenants.admin.middleware.ConsoleMiddleware",
 ]
 ROOT_URLCONF = "proxysite.urls"
 ASGI_APPLICATION = "proxysite.asgi.application"
@@ -178,12 +182,12 @@ SESSION_COOKIE_AGE = 12 * 3600
 DEFAULT_EXCEPTION_REPORTER_FILTER = "proxysite.logs.NoFrameVariables"
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["bridge.api.CallAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["bridge.rest.CallAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_PARSER_CLASSES": ["bridge.api.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["bridge.api.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bridge.api.AlwaysJSON",
-    "EXCEPTION_HANDLER": "bridge.api.exception_handler",
+    "DEFAULT_PARSER_CLASSES": ["bridge.rest.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["bridge.rest.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "bridge.rest.AlwaysJSON",
+    "EXCEPTION_HANDLER": "bridge.rest.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
 }

@@ -1,6 +1,18 @@
+"""The console door's addresses; every other path is the API door's and never comes here."""
+
 from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from proxysite.landing import landing
+
+urlpatterns = [
+    path("", landing, name="landing"),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "proxysite.landing.bad_request"
+handler403 = "proxysite.landing.forbidden"
+handler404 = "proxysite.landing.not_found"
+handler500 = "proxysite.landing.server_error"

@@ -1,6 +1,6 @@
 """The form of a virtual key: making one, recognising one without a database, and its digest. Pure.
 
-    sk-bridge_live_ + 8 characters of public id + 32 of secret + 6 of CRC32 over all before it
+sk-bridge_live_ + 8 characters of public id + 32 of secret + 6 of CRC32 over all before it
 """
 
 from __future__ import annotations

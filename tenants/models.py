@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
+USAGE_SOURCES = [(source.value, source.value) for source in UsageSource]
+STATES = [(state.value, state.value) for state in State]
+IS_OPEN = Q(state__in=[state.value for state in OPEN_STATES])
 MODES = [("live", "live"), ("test", "test (sandbox, never costs money)")]
 
 
@@ -182,7 +185,7 @@ class ApiKey(GateModel):
     revoked_by = models.CharField(max_length=150, blank=True, editable=False)
     revoked_reason = models.CharField(max_length=250, blank=True, editable=False)
 
-    objects = ApiKeyManager()
+    objects: ClassVar[ApiKeyManager] = ApiKeyManager()
 
     class Meta:
         ordering = ["-created_at"]
@@ -240,7 +243,7 @@ class KeySecret(GateModel):
     expires_at = models.DateTimeField(null=True, blank=True, help_text="End of a rotation's overlap.")
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = models.Manager.from_queryset(KeySecretQuerySet)()
+    objects: ClassVar[models.Manager[Any]] = models.Manager.from_queryset(KeySecretQuerySet)()
 
     class Meta:
         ordering = ["-created_at"]
@@ -285,7 +288,7 @@ class RequestRecord(models.Model):
     """One inference request of an identified key, whatever became of it.
 
     Rows come from the journal in batches and outlive what they point at, so their foreign keys are not enforced by the
-    database: a record is never refused because of a row it names. On PostgreSQL the table is partitioned by month of id.
+    database: a record is never refused because of a row it names. PostgreSQL partitions the table by month of id.
     """
 
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False, help_text="The x-request-id.")
@@ -295,7 +298,7 @@ class RequestRecord(models.Model):
     mode = models.CharField(max_length=4, choices=MODES)
     count = models.PositiveIntegerField(default=1, help_text="Over 1: refusals of one second, recorded together.")
 
-    state = models.CharField(max_length=12, choices=[(state.value, state.value) for state in State])
+    state = models.CharField(max_length=12, choices=STATES)
     status = models.PositiveSmallIntegerField(default=0, help_text="The HTTP status sent; 499: the client had gone.")
     error_code = models.CharField(max_length=64, blank=True)
     refusal = models.JSONField(null=True, blank=True)
@@ -321,7 +324,7 @@ class RequestRecord(models.Model):
     output_tokens = models.BigIntegerField(default=0)
     reasoning_tokens = models.BigIntegerField(default=0)
     web_searches = models.PositiveIntegerField(default=0)
-    usage_source = models.CharField(max_length=10, choices=[(source.value, source.value) for source in UsageSource], blank=True)
+    usage_source = models.CharField(max_length=10, choices=USAGE_SOURCES, blank=True)
     cost_nanos = models.BigIntegerField(null=True, blank=True, help_text="Nano-dollars; empty: not priced.")
     cost_lines = models.JSONField(null=True, blank=True)
 
@@ -344,7 +347,11 @@ class RequestRecord(models.Model):
             models.Index(fields=["model", "-id"], name="record_model"),
             models.Index(fields=["upstream_id"], name="record_upstream", condition=~Q(upstream_id="")),
             models.Index(fields=["end_user", "-id"], name="record_end_user", condition=~Q(end_user="")),
-            models.Index(fields=["state", "-id"], name="record_open", condition=Q(state__in=[state.value for state in OPEN_STATES])),
+            models.Index(
+                fields=["state", "-id"],
+                name="record_open",
+                condition=IS_OPEN,
+            ),
         ]
 
     def __str__(self) -> str:
@@ -360,4 +367,3 @@ class RequestRecord(models.Model):
 
 
 RECORD_COLUMNS = tuple(field.attname for field in RequestRecord._meta.concrete_fields)
-

@@ -1,0 +1,40 @@
+# make run    serve on http://localhost:5000 (this machine only); needs nothing but Python 3.11+
+# make test   all tests that need no other server
+# make check  format, lint, types
+# make proof  the heavy proofs, in full; writes docs/proof.md
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check format proof clean
+
+run: .venv/runtime
+	@$(BIN)/python manage.py serve --local
+
+test: .venv/dev
+	$(BIN)/python -m pytest -q
+
+check: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proof: .venv/dev
+	$(BIN)/python -m tests.faults.proof --full --write docs/proof.md
+
+.venv/runtime: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements.txt requirements-dev.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ .venv/runtime
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,79 @@
+"""The API's DRF view: asynchronous, JSON whatever the client accepts, every error in OpenAI's shape.
+
+Rendered inside dispatch and answered as a plain HttpResponse: a DRF Response costs a thread hop per request under ASGI
+(docs/decisions/0005-api-view.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from bridge.call import Call
+from bridge.pipeline import Services
+from bridge.responses import as_json
+from tenants.values import Caller
+
+
+class ApiRequest(Request):
+    """What the door found out before the view was called rides on the Django request."""
+
+    @property
+    def call(self) -> Call:
+        call: Call = self._request.call  # type: ignore[attr-defined]
+        return call
+
+    @property
+    def caller(self) -> Caller:
+        caller: Caller = self._request.caller  # type: ignore[attr-defined]
+        return caller
+
+    @property
+    def services(self) -> Services:
+        services: Services = self._request.services  # type: ignore[attr-defined]
+        return services
+
+
+class AsyncAPIView(APIView):
+    """A DRF view with asynchronous handlers that return an HttpResponse or something to encode as JSON.
+
+    `needs_key`: the door refuses requests without a known key. `inference`: they are counted, limited and recorded.
+    """
+
+    view_is_async = True
+    needs_key = True
+    inference = False
+    dialect = ""
+
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
+        self.args, self.kwargs, self.headers = args, kwargs, {}
+        wrapped = self.initialize_request(request, *args, **kwargs)
+        self.request = wrapped
+        try:
+            self.initial(wrapped, *args, **kwargs)
+            handler = getattr(self, str(request.method).lower())
+            answer = await handler(wrapped, *args, **kwargs)
+        except Exception as error:
+            answer = self.handle_exception(error)
+        finally:
+            wrapped.parser_context = None  # type: ignore[assignment]  # breaks a cycle that costs a collector run
+        return answer if isinstance(answer, HttpResponseBase) else as_json(answer)
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ApiRequest:
+        return ApiRequest(
+            request,
+            parsers=self.get_parsers(),
+            authenticators=self.get_authenticators(),
+            negotiator=self.get_content_negotiator(),
+            parser_context=self.get_parser_context(request),
+        )
+
+    @classmethod
+    def methods(cls) -> list[str]:
+        """The methods this view answers, upper case."""
+        found = [name.upper() for name in ("get", "post") if hasattr(cls, name)]
+        return [*found, "HEAD"] if "GET" in found else found

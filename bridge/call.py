@@ -1,0 +1,113 @@
+"""One inference request on its way through: who called, what became of it, and the one place where it is settled."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from bridge import telemetry
+from bridge.errors import ApiError
+from bridge.upstream import Answer
+from bridge.usage import Meter
+from tenants.journal import Entry
+from tenants.values import Caller, State
+
+# Ends of a request that upstream may still have worked on, though it had not begun to answer.
+_UNKNOWN_STATES = (State.CANCELLED, State.INTERRUPTED)
+_UNKNOWN_CODES = ("upstream_timeout",)
+
+
+class Ended(StrEnum):
+    """Why a call is cancelled from outside."""
+
+    GONE = "gone"  # the client hung up
+    DRAIN = "drain"  # this process is shutting down
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """`ended` is set by the door before it cancels the task. `settle` counts once, whoever calls it first."""
+
+    id: UUID
+    caller: Caller
+    entry: Entry
+    client_retry: int
+    received: float = field(default_factory=time.monotonic)
+    ended: Ended | None = None
+    meter: Meter | None = None
+    first_token: float | None = None
+    answer: Answer | None = None
+
+    def sent(self, request_bytes: int, max_tokens: int, **columns: Any) -> None:
+        """From here on it costs: the meter runs, and the journal says so before upstream hears of it."""
+        self.meter = Meter(request_bytes, max_tokens)
+        self.entry.sent(queue_us=self._since(time.monotonic()), **columns)
+
+    def fail(self, problem: ApiError) -> None:
+        """Settles a call that ends with an error: refused if nothing was sent, failed if it was."""
+        state = State.REFUSED if self.entry.columns["state"] == State.ADMITTED else State.FAILED
+        refusal = {"message": problem.message[:500], "param": problem.param} if state is State.REFUSED else None
+        upstream = {"attempts": problem.attempts, "upstream_id": problem.upstream_id} if problem.attempts else {}
+        self.settle(state, problem.status, error_code=problem.code or "", refusal=refusal, **upstream)
+
+    def abandon(self) -> None:
+        """Settles whatever nobody settled: the client left, the process is going, or there is a bug."""
+        if self.ended is Ended.GONE:
+            self.settle(State.CANCELLED, 499)
+        elif self.ended is Ended.DRAIN:
+            self.settle(State.INTERRUPTED, 503, error_code="server_shutdown")
+        else:
+            self.settle(State.FAILED, 500, error_code="internal_error")
+
+    async def aclose(self) -> None:
+        """The end of the call for the door: nothing of it is left open, whatever was never iterated."""
+        self.abandon()
+        if self.answer is not None:
+            await self.answer.aclose()
+
+    def settle(self, state: State, status: int, **columns: Any) -> None:
+        """Closes the record with the usage so far. Synchronous, so that no cancellation can come in between."""
+        if self.entry.closed:
+            return
+        total = time.monotonic()
+        first = self._since(self.first_token) if self.first_token else None
+        row: dict[str, Any] = {
+            "state": state,
+            "status": status,
+            "total_us": self._since(total),
+            "first_token_us": first,
+        }
+        self.entry.close(**row, **self._usage_columns(state, columns.get("error_code", "")), **columns)
+        telemetry.settled(self.entry.columns)
+
+    def mark(self) -> None:
+        """Notes the usage so far, every few seconds of a stream."""
+        self.entry.mark(**self._usage_columns(State.STREAMING, ""))
+
+    def _since(self, moment: float) -> int:
+        return int((moment - self.received) * 1_000_000)
+
+    def _usage_columns(self, state: State, error_code: str) -> dict[str, Any]:
+        """What was used. A request that upstream never began to answer used nothing, if it is sure that it failed."""
+        if self.meter is None:
+            return {}
+        if self.meter.started:
+            usage = self.meter.usage()
+        elif state in _UNKNOWN_STATES or error_code in _UNKNOWN_CODES:
+            usage = self.meter.bound()
+        else:
+            return {}
+        return {
+            "input_tokens": usage.input,
+            "cache_write_5m_tokens": usage.cache_write_5m,
+            "cache_write_1h_tokens": usage.cache_write_1h,
+            "cache_read_tokens": usage.cache_read,
+            "output_tokens": usage.output,
+            "reasoning_tokens": usage.reasoning,
+            "web_searches": usage.web_searches,
+            "usage_source": usage.source,
+            "service_tier": self.meter.service_tier,
+        }

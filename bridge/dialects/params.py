@@ -1,0 +1,69 @@
+"""Chat Completions' request parameters, each with its verdict: reader, receipt and docs follow this one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    TRANSLATED = "translated"  # means the same upstream
+    ADAPTED = "adapted"  # honoured as far as the model allows; the receipt says what changed
+    IGNORED = "ignored"  # a hint without an equivalent: ignored, named on the receipt
+    REFUSED = "refused"  # its loss would change what the caller gets: a clear 400
+    NOT_YET = "not yet"  # refused for now; on the way
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """`harmless`: values that mean nothing (defaults), accepted in silence whatever the verdict. null always is."""
+
+    name: str
+    verdict: Verdict
+    note: str
+    harmless: tuple[Any, ...] = ()
+
+
+PARAMS: dict[str, Param] = {
+    param.name: param
+    for param in (
+        Param("model", Verdict.TRANSLATED, "The model's name at Anthropic."),
+        Param("messages", Verdict.TRANSLATED, "Roles system, developer, user and assistant; text."),
+        Param("max_completion_tokens", Verdict.ADAPTED, "`max_tokens`; above the model's maximum: clamped."),
+        Param("max_tokens", Verdict.ADAPTED, "The same; `max_completion_tokens` wins. Default: the model's maximum."),
+        Param("stop", Verdict.ADAPTED, "`stop_sequences`; those of white space only are dropped."),
+        Param("temperature", Verdict.ADAPTED, "0…1 on models up to 4.6 (above 1: clamped); dropped on newer ones."),
+        Param("top_p", Verdict.ADAPTED, "On models up to 4.6 and without temperature; else dropped."),
+        Param("stream", Verdict.TRANSLATED, "Server-sent events, ended by `[DONE]`."),
+        Param("stream_options", Verdict.TRANSLATED, "`include_usage`: a last chunk with the usage."),
+        Param("n", Verdict.NOT_YET, "More than one choice.", (1,)),
+        Param("tools", Verdict.NOT_YET, "Function calling.", ([],)),
+        Param("tool_choice", Verdict.NOT_YET, "Function calling.", ("none", "auto")),
+        Param("parallel_tool_calls", Verdict.IGNORED, "Means nothing without tools.", (True, False)),
+        Param("functions", Verdict.NOT_YET, "Function calling as of 2023.", ([],)),
+        Param("function_call", Verdict.NOT_YET, "Function calling as of 2023.", ("none", "auto")),
+        Param("response_format", Verdict.NOT_YET, "JSON answers.", ({"type": "text"},)),
+        Param("reasoning_effort", Verdict.IGNORED, "Not yet passed on: the model thinks as it does by default."),
+        Param("web_search_options", Verdict.NOT_YET, "Web search."),
+        Param("audio", Verdict.REFUSED, "Claude neither hears nor speaks."),
+        Param("modalities", Verdict.REFUSED, "Only text.", (["text"],)),
+        Param("logprobs", Verdict.REFUSED, "Anthropic's API reports no log probabilities.", (False,)),
+        Param("top_logprobs", Verdict.REFUSED, "Anthropic's API reports no log probabilities.", (0,)),
+        Param("frequency_penalty", Verdict.IGNORED, "No equivalent.", (0,)),
+        Param("presence_penalty", Verdict.IGNORED, "No equivalent.", (0,)),
+        Param("logit_bias", Verdict.IGNORED, "No equivalent.", ({},)),
+        Param("seed", Verdict.IGNORED, "No equivalent."),
+        Param("prediction", Verdict.IGNORED, "No equivalent."),
+        Param("verbosity", Verdict.IGNORED, "Not passed on.", ("medium",)),
+        Param("moderation", Verdict.IGNORED, "No equivalent."),
+        Param("store", Verdict.IGNORED, "Bridge stores no completions.", (False,)),
+        Param("metadata", Verdict.IGNORED, "Not passed on.", ({},)),
+        Param("service_tier", Verdict.IGNORED, "Not passed on.", ("auto", "default")),
+        Param("prompt_cache_key", Verdict.IGNORED, "Not passed on."),
+        Param("prompt_cache_options", Verdict.IGNORED, "Not passed on."),
+        Param("prompt_cache_retention", Verdict.IGNORED, "Not passed on."),
+        Param("safety_identifier", Verdict.TRANSLATED, "`metadata.user_id`, hashed."),
+        Param("user", Verdict.TRANSLATED, "`metadata.user_id`, hashed; `safety_identifier` wins."),
+    )
+}

@@ -1,0 +1,198 @@
+"""Every error a client can get, from one table, and what each upstream failure becomes.
+
+    ApiError        one error, in OpenAI's shape: message, type, param, code
+    KINDS           our own errors by name
+    from_status     an upstream status and body → ApiError
+    from_event      an upstream `error` event → ApiError
+
+Status, type and code follow OpenAI's (reference: openai/openai-openapi and the SDKs); texts keep the words that clients
+match on. Upstream's 401 and 403 are about *our* account and never become the client's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    status: int
+    type: str
+    code: str | None
+
+
+_INVALID = "invalid_request_error"
+
+KINDS: dict[str, Kind] = {
+    # the client's request
+    "invalid_json": Kind(400, _INVALID, None),
+    "missing": Kind(400, _INVALID, "missing_required_parameter"),
+    "invalid_type": Kind(400, _INVALID, "invalid_type"),
+    "invalid_value": Kind(400, _INVALID, "invalid_value"),
+    "empty_array": Kind(400, _INVALID, "empty_array"),
+    "below_min": Kind(400, _INVALID, "integer_below_min_value"),
+    "above_max": Kind(400, _INVALID, "integer_above_max_value"),
+    "decimal_below_min": Kind(400, _INVALID, "decimal_below_min_value"),
+    "decimal_above_max": Kind(400, _INVALID, "decimal_above_max_value"),
+    "array_too_long": Kind(400, _INVALID, "array_above_max_length"),
+    "unsupported_parameter": Kind(400, _INVALID, "unsupported_parameter"),
+    "unsupported_value": Kind(400, _INVALID, "unsupported_value"),
+    "rejected_upstream": Kind(400, _INVALID, None),
+    "context_length_exceeded": Kind(400, _INVALID, "context_length_exceeded"),
+    "bad_header": Kind(400, _INVALID, "invalid_header"),
+    # who is asking
+    "no_key": Kind(401, _INVALID, "invalid_api_key"),
+    "bad_key": Kind(401, _INVALID, "invalid_api_key"),
+    "model_not_found": Kind(404, _INVALID, "model_not_found"),
+    # the way here
+    "unknown_url": Kind(404, _INVALID, "unknown_url"),
+    "method_not_allowed": Kind(405, _INVALID, "method_not_supported"),
+    "body_timeout": Kind(408, _INVALID, "request_timeout"),
+    "too_large": Kind(413, _INVALID, "request_too_large"),
+    "unsupported_encoding": Kind(415, _INVALID, "unsupported_media_type"),
+    # Bridge itself
+    "internal": Kind(500, "server_error", "internal_error"),
+    "not_configured": Kind(503, "server_error", "upstream_not_configured"),
+    "keys_unavailable": Kind(503, "server_error", "key_store_unavailable"),
+    "record_unavailable": Kind(503, "server_error", "record_unavailable"),
+    "overloaded_here": Kind(503, "server_error", "server_is_overloaded"),
+    "shutdown": Kind(503, "server_error", "server_shutdown"),
+    # upstream
+    "rate_limited": Kind(429, "rate_limit_error", "rate_limit_exceeded"),
+    "upstream_error": Kind(502, "server_error", "upstream_error"),
+    "upstream_unreachable": Kind(502, "server_error", "upstream_unreachable"),
+    "upstream_truncated": Kind(502, "server_error", "upstream_truncated"),
+    "upstream_malformed": Kind(502, "server_error", "upstream_malformed"),
+    "upstream_auth": Kind(503, "server_error", "upstream_auth_error"),
+    "upstream_billing": Kind(503, "server_error", "upstream_billing_error"),
+    "overloaded": Kind(503, "service_unavailable_error", "server_is_overloaded"),
+    "upstream_timeout": Kind(504, "server_error", "upstream_timeout"),
+    "upstream_stalled": Kind(504, "server_error", "upstream_stalled"),
+}
+
+
+@dataclass(eq=False)
+class ApiError(Exception):
+    """An error for the client. `headers` go on the answer; `retry` False tells SDKs not to (x-should-retry)."""
+
+    kind: str
+    message: str
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    retry: bool | None = None
+    attempts: int = 0  # calls made upstream, for the record
+    upstream_id: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
+
+    @property
+    def status(self) -> int:
+        return KINDS[self.kind].status
+
+    @property
+    def code(self) -> str | None:
+        return KINDS[self.kind].code
+
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error object, all four keys always there."""
+        kind = KINDS[self.kind]
+        return {"error": {"message": self.message, "type": kind.type, "param": self.param, "code": kind.code}}
+
+    def all_headers(self) -> dict[str, str]:
+        return dict(self.headers) if self.retry is None else {**self.headers, "x-should-retry": str(self.retry).lower()}
+
+
+# --- Upstream's errors ----------------------------------------------------------------------------------------------
+
+_ACCOUNT = "The upstream account of this gateway has a problem; its administrator can see which."
+
+# By Anthropic's error type; by HTTP status where there is none (an HTML page from the edge, an empty body).
+_BY_TYPE: dict[str, tuple[str, str | None]] = {
+    "invalid_request_error": ("rejected_upstream", None),
+    "authentication_error": ("upstream_auth", _ACCOUNT),
+    "permission_error": ("upstream_auth", _ACCOUNT),
+    "billing_error": ("upstream_billing", _ACCOUNT),
+    "not_found_error": ("model_not_found", None),
+    "request_too_large": ("too_large", "The request is larger than upstream accepts (32 MB)."),
+    "rate_limit_error": ("rate_limited", "Rate limit reached upstream."),
+    "timeout_error": ("upstream_timeout", "Upstream timed out while working on the request."),
+    "overloaded_error": ("overloaded", "The engine is currently overloaded, please try again later."),
+    "conflict_error": ("upstream_error", "Upstream reported a conflict; try again."),
+    "api_error": ("upstream_error", "Upstream had an error while processing the request."),
+}
+_TYPE_BY_STATUS: dict[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+# An invalid_request_error that is not the client's fault, or that clients know by another code.
+_BILLING = re.compile(r"credit balance is too low|reached your specified API usage limits", re.I)
+_TOO_LONG = re.compile(r"prompt is too long(?:: (\d+) tokens > (\d+) maximum)?", re.I)
+_SPEND_CAPS = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+    details: dict[str, Any] | None = None
+
+
+class _Envelope(msgspec.Struct):
+    error: _Error
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+def from_status(status: int, body: bytes, retry_after: str | None = None) -> ApiError:
+    """What an upstream answer other than 200 means for the client. Anything but Anthropic's JSON goes by its status."""
+    try:
+        error = _decode(body).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = _Error()
+    type_ = error.type if error.type in _BY_TYPE else _TYPE_BY_STATUS.get(status, "api_error")
+    return _translate(type_, error, {"retry-after": retry_after} if retry_after else {})
+
+
+def from_event(type_: str, message: str) -> ApiError:
+    """What an `error` event inside a stream means."""
+    return _translate(type_ if type_ in _BY_TYPE else "api_error", _Error(type_, message), {})
+
+
+def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
+    kind, text = _BY_TYPE[type_]
+    if kind == "rejected_upstream":
+        return _rejected(error.message)
+    if kind == "model_not_found":
+        name = error.message.removeprefix("model: ")
+        return ApiError(kind, f"The model `{name}` does not exist or you do not have access to it.", "model")
+    if kind == "rate_limited" and (error.details or {}).get("error_code") in _SPEND_CAPS:
+        return ApiError("upstream_billing", _ACCOUNT, retry=False)
+    if kind == "rate_limited" and "retry-after" in headers:
+        text = f"{text} Please try again in {headers['retry-after']}s."
+    return ApiError(kind, text or "", headers=headers)
+
+
+def _rejected(message: str) -> ApiError:
+    if _BILLING.search(message):
+        return ApiError("upstream_billing", _ACCOUNT, retry=False)
+    too_long = _TOO_LONG.search(message)
+    if too_long:
+        limit = f" This model's maximum context length is {too_long[2]} tokens." if too_long[2] else ""
+        text = f"{message}{limit} Please reduce the length of the messages."
+        return ApiError("context_length_exceeded", text, "messages")
+    return ApiError("rejected_upstream", message or "Upstream rejected the request.")

@@ -1,0 +1,53 @@
+"""Answers over HTTP: JSON, an error, or a stream that can be closed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import msgspec
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from bridge.errors import ApiError
+from bridge.pipeline import Events, Reply
+
+
+class EventStream(StreamingHttpResponse):
+    """Server-sent events. Iterated directly, so that whoever iterates it can also close it: Django's own class wraps
+    the iterator and, when the client hangs up, leaves it to the garbage collector."""
+
+    def __init__(self, parts: AsyncIterator[bytes], beat: Callable[[], bytes]) -> None:
+        super().__init__(parts, content_type="text/event-stream; charset=utf-8")
+        self.beat = beat
+        self["cache-control"] = "no-cache"
+        self["x-accel-buffering"] = "no"
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._iterator  # type: ignore[attr-defined,no-any-return]
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise TypeError("an EventStream is asynchronous")
+
+
+def as_json(data: Any, status: int = 200) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(data), status=status, content_type="application/json")
+
+
+def as_response(answer: Reply | Events) -> HttpResponseBase:
+    """The pipeline's answer over HTTP."""
+    response: HttpResponseBase
+    if isinstance(answer, Reply):
+        response = HttpResponse(answer.body, content_type="application/json")
+    else:
+        response = EventStream(answer.parts, answer.beat)
+    for name, value in answer.headers.items():
+        response[name] = value
+    return response
+
+
+def error_response(problem: ApiError) -> HttpResponse:
+    response = as_json(problem.body(), problem.status)
+    for name, value in problem.all_headers().items():
+        response[name] = value
+    return response

@@ -1,0 +1,66 @@
+"""Server-sent events, byte by byte: whatever way the network cut them, the same events come out.
+
+Lines end in LF, CRLF or CR. Only those: U+2028 and U+0085 are legal inside JSON strings. Field names other than
+`event` and `data` are ignored, as are comments. Source: WHATWG HTML §9.2.
+"""
+
+from __future__ import annotations
+
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+
+
+class EventTooLarge(ValueError):
+    """One event is larger than any real one: the stream is not what it claims to be."""
+
+
+class Parser:
+    """Feed it bytes, get the data of each complete event (several `data:` lines joined by a newline)."""
+
+    def __init__(self) -> None:
+        self._rest = b""  # bytes of a line that has not ended yet
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that this chunk completes. Raises EventTooLarge."""
+        content = self._rest + chunk if self._rest else chunk
+        if b"\r" in content:
+            content, held = _newlines(content)
+        else:
+            held = b""
+        lines = content.split(b"\n")
+        self._rest = lines.pop() + held
+        events: list[bytes] = []
+        for line in lines:
+            if line:
+                self._field(line)
+            elif self._data:
+                events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                self._data, self._size = [], 0
+        if self._size + len(self._rest) > MAX_EVENT_BYTES:
+            raise EventTooLarge
+        return events
+
+    def finish(self) -> list[bytes]:
+        """The event that only the end of the stream completes: one whose last line end was a lone CR."""
+        return self.feed(b"\n") if self._rest.endswith(b"\r") else []
+
+    def _field(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            value = line[6:] if line[5:6] == b" " else line[5:]
+        elif line == b"data":
+            value = b""
+        else:
+            return
+        self._data.append(value)
+        self._size += len(value)
+        if self._size > MAX_EVENT_BYTES:
+            raise EventTooLarge
+
+
+def _newlines(content: bytes) -> tuple[bytes, bytes]:
+    """CRLF and CR as LF; a CR at the very end is held back, for an LF may follow it."""
+    held = b"\r" if content.endswith(b"\r") else b""
+    if held:
+        content = content[:-1]
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n"), held

@@ -1,0 +1,321 @@
+"""The only HTTP client: one call to Anthropic, always streamed, retried only before its first event.
+
+    Upstream.send      request → Answer (its first event is here already), or ApiError
+    Answer.read        the next events, as many as arrived together, up to `message_stop`; else ApiError
+    Upstream.get       a small JSON resource (the list of models)
+
+The client API is httpx; the transport is given (aiohttp's in production, the sandbox, a fake in tests) and called
+directly. A transport error before the first event may be retried; a time-out may not, for upstream may be at work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import httpx
+import msgspec
+from httpx_aiohttp import AiohttpTransport
+
+from bridge import errors, sse
+from bridge.errors import ApiError
+from bridge.wire.anthropic import Event, decode_event
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+LONGEST_RETRY_AFTER = 2.0  # seconds; a longer wait is the client's to do
+_RETRIED_STATUS = frozenset({429, 500, 502, 503, 529})
+_BROKEN = (httpx.TransportError, aiohttp.ClientError, OSError, EOFError)
+_ERROR_BODY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. `silence`: no bytes at all; `progress`: nothing but pings; `total`: the whole answer."""
+
+    connect: float = 5.0
+    first_event: float = 60.0
+    silence: float = 90.0
+    progress: float = 600.0
+    total: float = 1800.0
+
+
+class RetryBudget:
+    """Retries as a share of recent calls: when everything fails, retrying must not add load (under 1.1 in all)."""
+
+    def __init__(self, share: float = 0.09, most: float = 5.0) -> None:
+        self._share, self._most, self._left = share, most, most
+
+    def deposit(self) -> None:
+        self._left = min(self._left + self._share, self._most)
+
+    def withdraw(self) -> bool:
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Upstream:
+    """One per worker and destination. `in_flight` calls at most; the rest wait their turn."""
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        base_url: str,
+        headers: Mapping[str, str],
+        *,
+        in_flight: int = 1000,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self._transport = transport
+        self._messages = httpx.URL(f"{base_url}/v1/messages")
+        self._base_url = base_url
+        self._headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream, application/json",
+            "accept-encoding": "identity",  # a decompression bomb can't reach us, and nothing buffers
+            "user-agent": "bridge",
+            **headers,
+        }
+        self._slots = asyncio.Semaphore(in_flight)
+        self._budget = RetryBudget()
+        self.deadlines = deadlines or Deadlines()
+
+    async def send(self, body: bytes, *, retry: bool = True) -> Answer:
+        """POST /v1/messages with `"stream": true` in the body. Close the Answer whatever happens. Raises ApiError."""
+        self._budget.deposit()
+        await self._slots.acquire()
+        try:
+            answer = await self._attempts(body, retry)
+        except BaseException:
+            self._slots.release()
+            raise
+        answer.on_close = self._slots.release
+        return answer
+
+    async def get(self, path: str, params: Mapping[str, str], seconds: float = 5.0) -> Any:
+        """A JSON resource. Raises ApiError."""
+        request = httpx.Request("GET", f"{self._base_url}{path}", params=params, headers=self._headers)
+        request.extensions["timeout"] = {"connect": self.deadlines.connect, "read": seconds}
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    body = await response.aread()
+                finally:
+                    await response.aclose()
+        except (TimeoutError, *_BROKEN) as error:
+            raise _unreachable(error) from error
+        if response.status_code != 200:
+            raise errors.from_status(response.status_code, body)
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ApiError("upstream_malformed", "Upstream's answer was not JSON.") from None
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    async def _attempts(self, body: bytes, retry: bool) -> Answer:
+        attempt = 1
+        while True:
+            try:
+                return await self._attempt(body, attempt)
+            except _Retryable as failure:
+                failure.error.attempts = attempt
+                if not retry or attempt >= ATTEMPTS or not self._budget.withdraw():
+                    raise failure.error from failure
+                wait = failure.after if failure.after is not None else 0.25 * 2**attempt * random.uniform(0.5, 1)
+            await asyncio.sleep(wait)
+            attempt += 1
+
+    async def _attempt(self, body: bytes, attempt: int) -> Answer:
+        """One try, up to the first event. Raises _Retryable or ApiError."""
+        deadlines = self.deadlines
+        request = httpx.Request("POST", self._messages, headers=self._headers, content=body)
+        request.extensions["timeout"] = {"connect": deadlines.connect, "read": deadlines.silence}
+        response: httpx.Response | None = None
+        try:
+            async with asyncio.timeout(deadlines.first_event):
+                response = await self._transport.handle_async_request(request)
+                if response.status_code != 200:
+                    await self._fail(response)
+                answer = Answer(response, attempt, deadlines)
+                await answer.begin()
+                return answer
+        except BaseException as error:
+            if response is not None:
+                await response.aclose()
+            failure = _as_failure(error)
+            if failure is error:
+                raise
+            raise failure from error
+
+    async def _fail(self, response: httpx.Response) -> None:
+        """Raises what an answer other than 200 means."""
+        body = b""
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > _ERROR_BODY_BYTES:
+                break
+        after = response.headers.get("retry-after")
+        error = errors.from_status(response.status_code, body, after)
+        error.upstream_id = response.headers.get("request-id", "")
+        if error.kind in ("upstream_auth", "upstream_billing"):
+            log.error("upstream refused this gateway's own account", extra={"status": response.status_code})
+        if response.status_code not in _RETRIED_STATUS or error.retry is False:
+            raise error
+        seconds = _seconds(after)
+        if seconds is not None and seconds > LONGEST_RETRY_AFTER:
+            raise error
+        raise _Retryable(error, seconds)
+
+
+class Answer:
+    """A streamed answer from its first event on."""
+
+    def __init__(self, response: httpx.Response, attempts: int, deadlines: Deadlines) -> None:
+        self.attempts = attempts
+        self.upstream_id = response.headers.get("request-id", "")
+        self.on_close: Callable[[], None] | None = None
+        self._response = response
+        self._deadlines = deadlines
+        self._parser = sse.Parser()
+        self._chunks: AsyncIterator[bytes] = response.aiter_raw()
+        self._first: list[Event] = []
+        self._failure: ApiError | None = None
+        self.done = False
+        self._started = self._progress = time.monotonic()
+
+    async def begin(self) -> None:
+        """Reads up to the first real event. An `error` there still has its HTTP status. Raises ApiError."""
+        kind = self._response.headers.get("content-type", "")
+        if not kind.startswith("text/event-stream"):
+            raise ApiError("upstream_malformed", "Upstream answered with something that is not an event stream.")
+        while not self._first:
+            self._first = await self._read()
+
+    async def read(self) -> list[Event]:
+        """The next events. After `message_stop` it is `done`; every other end raises ApiError."""
+        batch, self._first = self._first or await self._read(), []
+        self.done = bool(batch) and batch[-1].type == "message_stop"
+        return batch
+
+    async def aclose(self) -> None:
+        """Lets go of the connection: back to the pool after a whole answer, else closed, which stops upstream."""
+        release, self.on_close = self.on_close, None
+        if release is not None:
+            release()
+        try:
+            if self.done:  # the end of the body follows the last event, in its own packet at worst
+                async with asyncio.timeout(0.5):
+                    async for _ in self._chunks:
+                        pass
+        except (TimeoutError, *_BROKEN):
+            pass
+        finally:
+            await self._response.aclose()
+
+    async def _read(self) -> list[Event]:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            return self._events(self._parser.finish()) or _truncated()
+        except httpx.ReadTimeout:
+            raise ApiError("upstream_stalled", "Upstream stopped sending.", retry=False) from None
+        except _BROKEN as error:
+            raise ApiError("upstream_truncated", "The connection to upstream broke.") from error
+        try:
+            events = self._events(self._parser.feed(chunk))
+        except sse.EventTooLarge:
+            raise ApiError("upstream_malformed", "Upstream sent an event that is too large.") from None
+        self._check_progress(events)
+        return events
+
+    def _events(self, datas: list[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for data in datas:
+            try:
+                event = decode_event(data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise ApiError("upstream_malformed", "Upstream sent an event that is not valid.") from None
+            if event.type == "error":
+                failure = event.error
+                self._failure = errors.from_event(failure.type if failure else "", failure.message if failure else "")
+                if not events:
+                    raise self._failure
+                break  # what came before it is delivered first
+            if event.type != "ping":
+                events.append(event)
+            if event.type == "message_stop":
+                break
+        return events
+
+    def _check_progress(self, events: list[Event]) -> None:
+        now = time.monotonic()
+        if events:
+            self._progress = now
+        if now - self._progress > self._deadlines.progress:
+            raise ApiError("upstream_stalled", "Upstream sent nothing but pings.", retry=False)
+        if now - self._started > self._deadlines.total:
+            raise ApiError("upstream_timeout", "The answer took longer than this gateway allows.", retry=False)
+
+
+class _Retryable(Exception):
+    """A failed attempt that may be repeated, after `after` seconds if upstream named a time."""
+
+    def __init__(self, error: ApiError, after: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error, self.after = error, after
+
+
+def _as_failure(error: BaseException) -> BaseException:
+    """What a failed attempt means."""
+    if isinstance(error, TimeoutError | httpx.ReadTimeout):
+        return ApiError("upstream_timeout", "Upstream did not answer in time.", retry=False)
+    if isinstance(error, _BROKEN):
+        return _Retryable(_unreachable(error))
+    if isinstance(error, ApiError) and error.kind in ("overloaded", "upstream_truncated"):
+        return _Retryable(error)  # a stream that failed before it said anything
+    return error
+
+
+def _unreachable(error: BaseException) -> ApiError:
+    log.warning("upstream cannot be reached", extra={"error": type(error).__name__})
+    return ApiError("upstream_unreachable", "Upstream could not be reached.")
+
+
+def _truncated() -> list[Event]:
+    raise ApiError("upstream_truncated", "The stream from upstream ended before the answer did.")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        return max(0.0, float(retry_after)) if retry_after else None
+    except ValueError:
+        return None
+
+
+def network_transport() -> AiohttpTransport:
+    """aiohttp under the httpx API: it leaks no pool slot when callers hang up (docs/decisions/0004-upstream.md).
+
+    No proxies or netrc from the environment, no cookies, no redirects; our own semaphore caps what is in flight.
+    """
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=60)
+        return aiohttp.ClientSession(
+            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=256 * 1024
+        )
+
+    return AiohttpTransport(client=session, trust_env=False)

@@ -1,0 +1,19 @@
+"""Every endpoint at /v1/… and at /…: the oldest clients leave the version out. The door removes double and trailing
+slashes before these patterns see a path."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from bridge import views
+
+endpoints = [
+    path("chat/completions", views.ChatCompletions.as_view()),
+    path("engines/<path:model>/chat/completions", views.ChatCompletions.as_view()),
+    path("openai/deployments/<path:model>/chat/completions", views.ChatCompletions.as_view()),
+    path("models", views.Models.as_view()),
+    path("models/<path:model>", views.ModelDetail.as_view()),
+    path("key", views.KeyDetail.as_view()),
+]
+
+urlpatterns = [path("v1/", include(endpoints)), path("", include(endpoints))]

@@ -1,0 +1,88 @@
+"""Anthropic's wire, typed: the events of a stream and the parts of a message that Bridge reads.
+
+One flat Event for all kinds: unknown events, deltas, blocks and fields decode and are then ignored, as the versioning
+policy asks (platform.claude.com/docs/en/api/versioning). Everything optional may also be null.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class CacheCreation(msgspec.Struct):
+    ephemeral_5m_input_tokens: int | None = None
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class OutputDetails(msgspec.Struct):
+    thinking_tokens: int | None = None
+
+
+class ServerToolUse(msgspec.Struct):
+    web_search_requests: int | None = None
+
+
+class WireUsage(msgspec.Struct):
+    """Token counts. In `message_delta` they are cumulative: they replace, and what is absent stays as it was."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
+    output_tokens: int | None = None
+    output_tokens_details: OutputDetails | None = None
+    server_tool_use: ServerToolUse | None = None
+    service_tier: str | None = None
+
+
+class Start(msgspec.Struct):
+    """The message of `message_start`."""
+
+    id: str = ""
+    model: str = ""
+    usage: WireUsage | None = None
+
+
+class Delta(msgspec.Struct):
+    """Of `content_block_delta` (type and one of the texts) and of `message_delta` (the stop fields)."""
+
+    type: str | None = None
+    text: str | None = None
+    partial_json: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    citation: dict[str, Any] | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: dict[str, Any] | None = None
+
+
+class Failure(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+
+
+class Event(msgspec.Struct):
+    type: str
+    index: int = 0
+    message: Start | None = None
+    content_block: dict[str, Any] | None = None
+    delta: Delta | None = None
+    usage: WireUsage | None = None
+    error: Failure | None = None
+
+
+decode_event = msgspec.json.Decoder(Event).decode
+
+
+class Message(msgspec.Struct):
+    """A whole answer, folded from events. `content` are blocks as Anthropic shapes them."""
+
+    id: str
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: str | None
+    stop_sequence: str | None
+    stop_details: dict[str, Any] | None

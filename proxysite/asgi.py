@@ -1,0 +1,139 @@
+"""The composition root: two doors, and what lives as long as a worker does.
+
+/v1/…, /models, /healthz, …   the API door (door.py)
+/, /admin/, /static/          stock Django with its middleware
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+from django.db import Error, connection  # noqa: E402
+from django.db.migrations.executor import MigrationExecutor  # noqa: E402
+
+from bridge import catalog, telemetry  # noqa: E402
+from bridge.listing import Listing  # noqa: E402
+from bridge.pipeline import Services  # noqa: E402
+from bridge.sandbox import Sandbox  # noqa: E402
+from bridge.upstream import Upstream, network_transport  # noqa: E402
+from proxysite.door import ApiDoor, Receive, Scope, Send  # noqa: E402
+from tenants.database import Database  # noqa: E402
+from tenants.gate import Gate  # noqa: E402
+from tenants.journal import Journal  # noqa: E402
+from tenants.ledger import Ledger  # noqa: E402
+from tenants.values import Mode  # noqa: E402
+
+DRAIN_MARGIN = 2.5  # seconds between the end of the streams and the end of the grace period, to write what is left
+
+
+class Application:
+    """The ASGI application. `begin_shutdown` is called by the server's worker when it is told to stop."""
+
+    def __init__(self) -> None:
+        self._api = ApiDoor()
+        self._console = ASGIHandler()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._migrated = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            path = scope["path"]
+            console = path == "/" or path == "/admin" or path.startswith(("/admin/", "/static/"))
+            await (self._console if console else self._api)(scope, receive, send)  # type: ignore[arg-type]
+        else:
+            await send({"type": "websocket.close"})
+
+    async def unready(self) -> str:
+        """Why this worker should not get traffic; empty when it should."""
+        if self._api.draining:
+            return "shutting down"
+        if not self._migrated:
+            try:
+                self._migrated = not await self._database(_unapplied)
+            except Error:
+                return "the database cannot be reached"
+        return "" if self._migrated else "migrations are not applied"
+
+    def begin_shutdown(self, grace: float) -> None:
+        """New traffic should go elsewhere; what runs may finish until shortly before the grace period ends."""
+        if not self._api.draining:
+            self._api.draining = True
+            asyncio.get_running_loop().call_later(max(grace - DRAIN_MARGIN, 0), self._api.drain)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._open()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open(self) -> None:
+        self._database = Database()
+        self._journal = Journal(settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
+        self._ledger = Ledger(self._journal, self._database, settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
+        self._services = make_services()
+        gate = Gate(self._database, settings.KEY_PEPPERS)
+        await gate.poll()
+        self._api.open(gate, self._journal, self._services)
+        background = (gate.watch(), self._ledger.run(), self._gauge())
+        self._tasks = [asyncio.create_task(work) for work in background]
+        # What was made so far stays for ever: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    async def _gauge(self) -> None:
+        while True:
+            telemetry.journal_depth.set(self._journal.depth)
+            telemetry.in_flight.set(len(self._api.live))
+            await asyncio.sleep(1)
+
+    async def _close(self) -> None:
+        self._api.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._ledger.close()
+        for listing in self._services.listings.values():
+            listing.close()
+        for upstream in filter(None, {self._services.live, self._services.test}):
+            await upstream.aclose()
+        await asyncio.to_thread(self._database.close)
+
+
+def make_services() -> Services:
+    """What the settings say is upstream."""
+    models = catalog.load()
+    sandbox = Upstream(Sandbox([catalog.as_info(model) for model in models.models]), "http://sandbox", {})
+    live: Upstream | None = None
+    if settings.UPSTREAM == "sandbox":
+        live = sandbox
+    elif settings.ANTHROPIC_API_KEY:
+        headers = {"x-api-key": settings.ANTHROPIC_API_KEY, "anthropic-version": settings.ANTHROPIC_VERSION}
+        live = Upstream(network_transport(), settings.ANTHROPIC_BASE_URL, headers, in_flight=settings.MAX_IN_FLIGHT)
+    listings = {mode: Listing(models) for mode in Mode}
+    return Services(models, live, sandbox, listings)
+
+
+def _unapplied() -> bool:
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+application = Application()

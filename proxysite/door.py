@@ -1,0 +1,376 @@
+"""The API door: what stands between a socket and a view, in the order that keeps strangers cheap.
+
+    path and method   404, 405                     before anything else
+    credentials       400, 401, 503                before the body is read
+    the record        opened for every inference request of a known key, whatever becomes of it
+    capacity, body    503, 413, 415, 408
+    the view          with no middleware, no thread and no temporary file
+
+A subclass of Django's ASGIHandler without the parts that cost a thread per request (docs/decisions/0001-two-doors.md).
+It answers JSON, always, and it alone decides when a call is cancelled: the client is gone, or the process is going.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import ipaddress
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.http.response import HttpResponseBase
+from django.urls import ResolverMatch, get_resolver
+from django.urls.exceptions import Resolver404
+
+from bridge import telemetry
+from bridge.api import AsyncAPIView
+from bridge.call import Call, Ended
+from bridge.errors import ApiError
+from bridge.pipeline import Services
+from bridge.responses import EventStream, error_response
+from proxysite import cors
+from proxysite.credentials import Credentials, Headers, read_headers
+from tenants import ids
+from tenants.gate import Gate, GateUnavailable
+from tenants.journal import Journal
+from tenants.values import Caller
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+URLCONF = "proxysite.api_urls"
+BEAT_SECONDS = 15.0
+SLOWEST_BODY = 64 * 1024  # bytes a second
+
+
+class Gone(Exception):
+    """The client hung up before its request was complete."""
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = ("call", "headers", "id", "receive", "scope", "send", "started", "task", "view", "watcher")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.send = scope, receive, send
+        self.id: UUID = ids.uuid7()
+        self.started = time.monotonic()
+        self.task = asyncio.current_task()
+        self.headers = Headers(Credentials())
+        self.call: Call | None = None
+        self.watcher: asyncio.Task[None] | None = None
+
+    def end(self, why: Ended) -> None:
+        """Cancels the call, once."""
+        if self.call is not None and self.call.ended is None and self.task is not None:
+            self.call.ended = why
+            self.task.cancel()
+
+    def watch(self) -> None:
+        """From here on a client that hangs up ends the call."""
+        self.watcher = asyncio.create_task(self._until_gone())
+
+    async def _until_gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        self.end(Ended.GONE)
+
+
+class ApiDoor(ASGIHandler):
+    """One per worker; `open` gives it what lives as long as the worker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: set[Exchange] = set()
+        self.draining = False
+        self._buffered = 0
+        self._gate: Gate | None = None
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """None: what the API needs of them is done here, without a thread."""
+        self._view_middleware = []
+        self._template_response_middleware = []
+        self._exception_middleware = []
+
+    def open(self, gate: Gate, journal: Journal, services: Services) -> None:
+        self._gate, self._journal, self._services = gate, journal, services
+
+    def drain(self) -> None:
+        """Ends what is still running: streams get an error event, everything a final record."""
+        for exchange in list(self.live):
+            exchange.end(Ended.DRAIN)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._send(exchange, await self._answer(exchange))
+        except Gone:
+            pass
+        except asyncio.CancelledError:
+            if exchange.call is None or exchange.call.ended is None or exchange.task is None:
+                raise
+            exchange.task.uncancel()
+        finally:
+            await self._finish(exchange)
+
+    async def _finish(self, exchange: Exchange) -> None:
+        if exchange.watcher is not None:
+            exchange.watcher.cancel()
+        if exchange.call is not None:
+            self.live.discard(exchange)
+            await exchange.call.aclose()
+
+    async def _answer(self, exchange: Exchange) -> HttpResponseBase:
+        """The response, whatever happens. Lets only CancelledError and Gone through."""
+        try:
+            return await self._guarded(exchange)
+        except ApiError as error:
+            problem = error
+        except Gone:
+            if exchange.call is not None:
+                exchange.call.ended = Ended.GONE
+            raise
+        except Exception:
+            log.exception("a request failed", extra={"request_id": str(exchange.id)})
+            problem = ApiError("internal", "The server had an error while processing your request.")
+        if exchange.call is not None:
+            exchange.call.fail(problem)
+        return error_response(problem)
+
+    async def _guarded(self, exchange: Exchange) -> HttpResponseBase:
+        scope = exchange.scope
+        exchange.headers = headers = read_headers(scope["headers"])
+        match, view = _match(scope["path"], scope["method"])
+        if view is None:
+            return cors.preflight(headers.origin, headers.requested_headers)
+        if view.needs_key:
+            caller = await self._identify(headers.credentials)
+            if view.inference:
+                self._admit(exchange, caller, view.dialect)
+            _refuse_barred(caller)
+        else:
+            caller = None
+        body = await self._body(exchange) if scope["method"] == "POST" else b""
+        if exchange.call is not None:
+            exchange.watch()
+        request = ASGIRequest(dict(scope), io.BytesIO(body))
+        request.META["CONTENT_LENGTH"] = str(len(body))
+        request.resolver_match = match
+        request.call, request.caller, request.services = exchange.call, caller, self._services  # type: ignore[attr-defined]
+        try:
+            response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
+        finally:
+            self._buffered -= len(body)
+        return response
+
+    async def _identify(self, credentials: Credentials) -> Caller:
+        """Who is asking. Raises ApiError: 401 without a known key, 503 when nobody can tell."""
+        if credentials.key is None:
+            telemetry.unidentified.labels(credentials.reason).inc()
+            raise credentials.problem()
+        assert self._gate is not None
+        try:
+            caller = await self._gate.identify(credentials.key)
+        except GateUnavailable:
+            telemetry.unidentified.labels("unavailable").inc()
+            text = "Keys cannot be checked right now; try again shortly."
+            raise ApiError("keys_unavailable", text, headers={"retry-after": "2"}) from None
+        if caller is None:
+            telemetry.unidentified.labels("unknown").inc()
+            raise credentials.problem()
+        return caller
+
+    def _admit(self, exchange: Exchange, caller: Caller, dialect: str) -> None:
+        """Opens the record. Raises ApiError (503) when it cannot be kept, for then nothing may happen."""
+        headers = exchange.headers
+        try:
+            entry = self._journal.admit(
+                exchange.id,
+                tenant_id=caller.tenant_id,
+                key_id=str(caller.key_id),
+                secret_id=caller.secret_id,
+                key_hint=caller.hint,
+                mode=caller.mode,
+                dialect=dialect,
+                remote_address=_remote_address(exchange.scope, headers.forwarded_for),
+                user_agent=headers.user_agent[:200],
+                client_retry=headers.retry_count,
+            )
+        except OSError as error:
+            log.error("the journal cannot be written: requests are refused", extra={"error": str(error)})
+            raise ApiError("record_unavailable", "The request could not be put on record and was not sent.") from None
+        exchange.call = Call(exchange.id, caller, entry, headers.retry_count, exchange.started)
+        self.live.add(exchange)
+        if len(self.live) > settings.MAX_IN_FLIGHT:
+            raise _overloaded()
+
+    async def _body(self, exchange: Exchange) -> bytes:
+        """The whole body, in memory, within its limits of size and time. Raises ApiError or Gone."""
+        headers = exchange.headers
+        if headers.content_encoding not in ("", "identity"):
+            text = f"Content-Encoding '{headers.content_encoding[:40]}' is not supported: send the body uncompressed."
+            raise ApiError("unsupported_encoding", text)
+        if headers.content_length > settings.MAX_BODY_BYTES:
+            raise _too_large()
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(settings.BODY_SECONDS + headers.content_length / SLOWEST_BODY):
+                more = True
+                while more:
+                    message = await exchange.receive()
+                    if message["type"] == "http.disconnect":
+                        raise Gone
+                    chunk = message.get("body", b"")
+                    more = message.get("more_body", False)
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    self._buffered += len(chunk)
+                    if size > settings.MAX_BODY_BYTES:
+                        raise _too_large()
+                    if self._buffered > settings.MAX_BUFFERED_BYTES:
+                        raise _overloaded()
+        except TimeoutError:
+            self._buffered -= size
+            raise ApiError("body_timeout", "The request body did not arrive in time.") from None
+        except BaseException:
+            self._buffered -= size
+            raise
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _send(self, exchange: Exchange, response: HttpResponseBase) -> None:
+        send = exchange.send
+        response["x-request-id"] = str(exchange.id)
+        response["openai-processing-ms"] = str(int((time.monotonic() - exchange.started) * 1000))
+        cors.allow(response, exchange.headers.origin)
+        headers = [
+            (name.lower().encode("ascii"), value.encode("latin-1", "replace")) for name, value in response.items()
+        ]
+        if isinstance(response, EventStream):
+            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+            await _send_stream(send, response)
+            return
+        content: bytes = response.content  # type: ignore[attr-defined]
+        headers.append((b"content-length", str(len(content)).encode()))
+        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+async def _send_stream(send: Send, response: EventStream) -> None:
+    parts = aiter(response)
+    beats = _Beats(send, response.beat)
+    try:
+        async for part in parts:
+            if part:
+                beats.busy = True
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                beats.rest()
+    finally:
+        beats.stop()
+        await parts.aclose()  # type: ignore[attr-defined]
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _Beats:
+    """Breaks long silences: one timer per stream, set again every 15 s, not once per chunk."""
+
+    def __init__(self, send: Send, beat: Callable[[], bytes]) -> None:
+        self._send, self._beat = send, beat
+        self._loop = asyncio.get_running_loop()
+        self.busy = False
+        self._last = self._loop.time()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(BEAT_SECONDS, self._tick)
+
+    def rest(self) -> None:
+        """Something was sent just now."""
+        self.busy, self._last = False, self._loop.time()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _tick(self) -> None:
+        silence = self._loop.time() - self._last
+        if silence >= BEAT_SECONDS and not self.busy:
+            self._task = self._loop.create_task(self._send_beat())
+            silence = 0.0
+        self._timer = self._loop.call_later(max(BEAT_SECONDS - silence, 0.1), self._tick)
+
+    async def _send_beat(self) -> None:
+        await self._send({"type": "http.response.body", "body": self._beat(), "more_body": True})
+        self.rest()
+
+
+def _match(path: str, method: str) -> tuple[ResolverMatch, type[AsyncAPIView] | None]:
+    """The view for a path, or None for a CORS preflight. Raises ApiError: 404, 405."""
+    match = _resolve(path)
+    if match is None:
+        raise ApiError("unknown_url", f"Invalid URL ({method} {path[:200]})")
+    view: type[AsyncAPIView] = match.func.cls  # type: ignore[attr-defined]
+    allowed = view.methods()
+    if method == "OPTIONS" and settings.CORS_ALLOW_ORIGINS:
+        return match, None
+    if method not in allowed:
+        text = f"Not allowed to {method[:20]} on {path[:200]}. (HTTP method not supported.)"
+        raise ApiError("method_not_allowed", text, headers={"allow": ", ".join(allowed)})
+    return match, view
+
+
+@functools.lru_cache(1024)
+def _resolve(path: str) -> ResolverMatch | None:
+    """Paths repeat: resolving one costs more than the rest of the door. Double and trailing slashes mean nothing."""
+    plain = "/" + "/".join(part for part in path.split("/") if part)
+    try:
+        return get_resolver(URLCONF).resolve(plain)
+    except Resolver404:
+        return None
+
+
+def _refuse_barred(caller: Caller) -> None:
+    """A known key that may not be used. Raises ApiError (401)."""
+    if caller.barred:
+        raise ApiError("bad_key", f"This API key ({caller.hint}) has been {caller.barred}.")
+    if caller.expires_at is not None and caller.expires_at <= time.time():
+        raise ApiError("bad_key", f"This API key ({caller.hint}) has expired.")
+
+
+def _remote_address(scope: Scope, forwarded_for: str) -> str | None:
+    """The client's address: the peer's, or behind trusted proxies the last one that is not theirs."""
+    client = scope.get("client")
+    address = str(client[0]) if client else ""
+    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()] if settings.TRUSTED_PROXIES else []
+    while hops and _trusted(address):
+        address = hops.pop()
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return None
+
+
+def _trusted(address: str) -> bool:
+    try:
+        return any(ipaddress.ip_address(address) in network for network in settings.TRUSTED_PROXIES)
+    except ValueError:
+        return False
+
+
+def _too_large() -> ApiError:
+    limit = settings.MAX_BODY_BYTES // (1024 * 1024)
+    return ApiError("too_large", f"The request body is larger than {limit} MB.", retry=False)
+
+
+def _overloaded() -> ApiError:
+    text = "The gateway is handling as much as it can, please try again shortly."
+    return ApiError("overloaded_here", text, headers={"retry-after": "1"})

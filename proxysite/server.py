@@ -1,0 +1,106 @@
+"""gunicorn as Bridge runs it: its own ASGI worker, with an orderly end, and JSON for what is refused before any app.
+
+This module is gunicorn's configuration file too: `gunicorn -c python:proxysite.server proxysite.asgi:application`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from gunicorn.arbiter import Arbiter
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers import gasgi
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
+
+
+class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
+    """One connection. Knows whether it is idle, and answers malformed HTTP with OpenAI's error object."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.worker.connections.add(self)
+
+    def close_if_idle(self) -> None:
+        """Ends a kept-alive connection that waits for its next request."""
+        if self._awaiting_request and self.req_count > 1:
+            self._keepalive_timeout()
+
+    def _send_error_response(self, status: int, message: str, extra_headers: Iterable[tuple[str, str]] = ()) -> None:
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+        body = msgspec.json.encode({"error": error})
+        head = [
+            f"HTTP/1.1 {status} {self._get_reason_phrase(status)}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            *(f"{name}: {value}" for name, value in extra_headers),
+            "Connection: close",
+        ]
+        self._safe_write("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
+
+
+ASGIProtocol._check_h1c_protocol_available()  # kept on the base class, where its own code looks for the answer
+gasgi.ASGIProtocol = BridgeProtocol  # the worker names its protocol class at module level only
+
+
+class BridgeWorker(gasgi.ASGIWorker):  # type: ignore[misc]
+    """Tells the application when the end begins: gunicorn kills a worker at the end of the grace period, and no
+    `finally` runs then, so whatever still streams has to be ended before (reliability is not left to the server)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections: weakref.WeakSet[BridgeProtocol] = weakref.WeakSet()
+
+    def handle_exit_signal(self) -> None:
+        super().handle_exit_signal()
+        self.asgi.begin_shutdown(self.cfg.graceful_timeout)
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+
+def child_exit(server: Arbiter, worker: BridgeWorker) -> None:
+    """Live gauges of a dead worker no longer count."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def fresh_metrics_dir() -> Path:
+    """Counters start from nothing with the server, not with each worker."""
+    shutil.rmtree(settings.METRICS_DIR, ignore_errors=True)
+    settings.METRICS_DIR.mkdir(mode=0o700, parents=True)
+    return Path(settings.METRICS_DIR)
+
+
+bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
+workers = settings.WEB_CONCURRENCY
+worker_class = "proxysite.server.BridgeWorker"
+preload_app = True
+timeout = 90
+graceful_timeout = settings.DRAIN_SECONDS
+keepalive = 75
+backlog = 2048
+worker_connections = 10_000
+limit_request_line = 8190
+limit_request_fields = 100
+limit_request_field_size = 32 * 1024
+control_socket_disable = True
+asgi_loop = "uvloop"
+asgi_lifespan = "on"
+http_parser = "fast"
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+logconfig_dict = {
+    **settings.LOGGING,
+    "loggers": {
+        **settings.LOGGING["loggers"],
+        "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
+        "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
+    },
+}

@@ -1,0 +1,151 @@
+"""The ledger: carries the journal's rows into the database, in batches, once each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.db import DatabaseError, Error, InterfaceError, OperationalError, models, transaction
+
+from tenants import ids, journal, partitions
+from tenants.database import Database
+from tenants.journal import Columns, Journal
+from tenants.models import RECORD_COLUMNS, KeySecret, RequestRecord
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.2
+SYNC_SECONDS = 1.0
+RECOVER_SECONDS = 10.0
+MONTHS_SECONDS = 6 * 3600.0
+TOUCH_SECONDS = 60.0  # a secret's last use is written at most this often
+BATCH_ROWS = 500
+
+_COLUMNS = frozenset(RECORD_COLUMNS)
+_TEXT_LENGTHS = {
+    field.attname: field.max_length
+    for field in RequestRecord._meta.concrete_fields
+    if isinstance(field, models.CharField | models.TextField)
+}
+
+
+class Ledger:
+    """One per worker. `run` flushes until cancelled; `close` flushes what is left."""
+
+    def __init__(self, journal: Journal, database: Database, directory: Path, fsync: str = "off") -> None:
+        self._journal = journal
+        self._database = database
+        self._directory = directory
+        self._fsync = fsync == "1s"
+        self._touched: dict[int, float] = {}
+        self._failing = False
+
+    async def run(self) -> None:
+        synced = recovered = months = float("-inf")
+        while True:
+            await self.flush()
+            now = time.monotonic()
+            if self._fsync and now - synced > SYNC_SECONDS:
+                synced = now
+                await asyncio.get_running_loop().run_in_executor(None, self._journal.sync)
+            if now - recovered > RECOVER_SECONDS:
+                recovered = now
+                await self.recover()
+            if now - months > MONTHS_SECONDS:
+                months = now
+                await self._try(partitions.prepare_months)
+            await asyncio.sleep(FLUSH_SECONDS)
+
+    async def flush(self) -> bool:
+        """Stores what the journal has; False when the database would not take it (the journal keeps it)."""
+        batch = self._journal.take()
+        if not batch.rows:
+            return True
+        if await self._try(partial(write, batch.rows, self._to_touch(batch.rows), self._directory)):
+            self._journal.stored(batch)
+            return True
+        self._journal.put_back(batch)
+        return False
+
+    async def recover(self) -> int:
+        """Stores the rows that dead processes left behind; returns how many."""
+        count = 0
+        for orphan in journal.orphans(self._directory):
+            if not await self._try(partial(write, orphan.rows, {}, self._directory)):
+                orphan.release()
+                break
+            count += len(orphan.rows)
+            log.info("recovered the journal of a dead worker", extra={"rows": len(orphan.rows)})
+            orphan.delete()
+        return count
+
+    async def close(self) -> None:
+        """The last flush; what the database will not take now stays on disk for the next start."""
+        await self.flush()
+        self._journal.shut()
+
+    async def _try(self, unit: Any) -> bool:
+        try:
+            await self._database(unit)
+        except Error as error:
+            if not self._failing:
+                log.error("the ledger cannot write; the journal keeps the rows", extra={"error": str(error)})
+            self._failing = True
+            return False
+        self._failing = False
+        return True
+
+    def _to_touch(self, rows: Iterable[Columns]) -> dict[int, datetime]:
+        now, touch = time.monotonic(), {}
+        for row in rows:
+            secret = row.get("secret_id")
+            if secret is not None and now - self._touched.get(secret, float("-inf")) > TOUCH_SECONDS:
+                self._touched[secret] = now
+                touch[secret] = ids.moment(row["id"])
+        return touch
+
+
+def write(rows: list[Columns], used: dict[int, datetime], directory: Path) -> None:
+    """Stores rows, all or (the database being away) none. A row it refuses for good is set aside, not the batch."""
+    cleaned = [clean(row) for row in rows]
+    for start in range(0, len(cleaned), BATCH_ROWS):
+        part = cleaned[start : start + BATCH_ROWS]
+        try:
+            with transaction.atomic():
+                RequestRecord.objects.write(part)
+                KeySecret.objects.touch(used)
+        except (OperationalError, InterfaceError):
+            raise
+        except DatabaseError:
+            _write_singly(part, directory)
+
+
+def _write_singly(rows: list[Columns], directory: Path) -> None:
+    for row in rows:
+        try:
+            with transaction.atomic():
+                RequestRecord.objects.write([row])
+        except (OperationalError, InterfaceError):
+            raise
+        except DatabaseError as error:
+            log.error("a record was refused and set aside", extra={"request_id": str(row["id"]), "error": str(error)})
+            with (directory / "rejected.jsonl").open("ab") as file:
+                file.write(msgspec.json.encode(row) + b"\n")
+
+
+def clean(row: Columns) -> Columns:
+    """The row as every database takes it: known columns, no NUL, no text longer than its column."""
+    return {name: _clean_text(name, value) for name, value in row.items() if name in _COLUMNS}
+
+
+def _clean_text(name: str, value: Any) -> Any:
+    if name not in _TEXT_LENGTHS or not isinstance(value, str):
+        return value
+    return value.replace("\0", "\ufffd")[: _TEXT_LENGTHS[name]]

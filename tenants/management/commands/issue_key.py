@@ -1,0 +1,55 @@
+"""`manage.py issue_key TENANT NAME`: prints a new key, alone on the last line of stdout."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.text import slugify
+
+from tenants.models import ApiKey, Tenant
+from tenants.values import Mode
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Command(BaseCommand):
+    help = "Issues a virtual key; the tenant is created if it is missing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("tenant", help="the tenant's short name, e.g. acme")
+        parser.add_argument("name", help='what the key is for, e.g. "support bot"')
+        parser.add_argument("--test", action="store_true", help="a key that answers from the sandbox and never costs")
+        parser.add_argument("--models", default="", metavar="A,B", help="the models it may use (default: all)")
+        parser.add_argument("--expires", default="", metavar="30d", help="when it ends: a number and m, h, d or w")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        expires_at = timezone.now() + _duration(options["expires"]) if options["expires"] else None
+        slug = slugify(options["tenant"])[:60]
+        if not slug:
+            raise CommandError(f"TENANT={options['tenant']!r} is not valid: it accepts letters, digits and hyphens.")
+        tenant, created = Tenant.objects.get_or_create(slug=slug, defaults={"name": options["tenant"][:120]})
+        if created:
+            self.stderr.write(f"Created the tenant {slug}.")
+        issued = ApiKey.objects.issue(
+            tenant,
+            options["name"][:120],
+            peppers=settings.KEY_PEPPERS,
+            mode=Mode.TEST if options["test"] else Mode.LIVE,
+            allowed_models=[name.strip() for name in options["models"].split(",") if name.strip()],
+            expires_at=expires_at,
+            by="manage.py",
+        )
+        self.stderr.write(f"Issued {issued.row.pk}. The key is shown only now:")
+        self.stdout.write(issued.key.text)
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d{1,5})([mhdw])", text)
+    if match is None or int(match[1]) == 0:
+        raise CommandError(f"--expires={text} is not valid: it accepts a number and m, h, d or w, e.g. 30d.")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

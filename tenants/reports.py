@@ -1,0 +1,173 @@
+"""Every question the console asks of the tables: lists, searches, pages and counts. Admin classes hold none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
+
+from tenants import ids
+from tenants.models import ApiKey, KeySecret, RequestRecord, Tenant
+
+# A public id, alone or inside a hint such as sk-bridge_live_AbCd1234…wxyz.
+_HINT = re.compile(r"(?:sk-bridge_(?:live|test)_)?([0-9A-Za-z]{8})(?:(?:…|\.\.\.)[0-9A-Za-z]{4})?")
+# A key with any part of its secret.
+_WHOLE_KEY = re.compile(r"sk-bridge_(?:live|test)_([0-9A-Za-z]{8})[0-9A-Za-z]+")
+
+KEY_STATES = ("active", "suspended", "expired", "revoked")
+
+
+# Keys and tenants
+
+
+def without_secrets(text: str) -> str:
+    """The text to search for: of a pasted key only the public id, which is all that a search needs."""
+    pasted = _WHOLE_KEY.search(text)
+    return pasted[1] if pasted else text
+
+
+def with_last_use(keys: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+    """The keys with their tenant, their secrets, and `last_used_at` over all of these."""
+    used = KeySecret.objects.filter(key=OuterRef("pk"), last_used_at__isnull=False).order_by("-last_used_at")
+    return (
+        keys.select_related("tenant")
+        .prefetch_related("secrets")
+        .annotate(last_used_at=Subquery(used.values("last_used_at")[:1]))
+    )
+
+
+def keys_in_state(keys: QuerySet[ApiKey], state: str) -> QuerySet[ApiKey]:
+    """The keys whose `status` is this one, found by the database (the same order of tests as ApiKey.status)."""
+    expired = Q(expires_at__isnull=False, expires_at__lte=timezone.now())
+    suspended = Q(tenant__suspended_at__isnull=False)
+    conditions = {
+        "revoked": Q(revoked_at__isnull=False),
+        "expired": Q(revoked_at__isnull=True) & expired,
+        "suspended": Q(revoked_at__isnull=True) & ~expired & suspended,
+        "active": Q(revoked_at__isnull=True) & ~expired & ~suspended,
+    }
+    return keys.filter(conditions[state])
+
+
+def find_keys(keys: QuerySet[ApiKey], text: str) -> QuerySet[ApiKey]:
+    """By part of the name, or by exact public id, hint or whole key."""
+    text = without_secrets(text.strip())
+    if not text:
+        return keys
+    found = Q(name__icontains=text)
+    if hint := _HINT.fullmatch(text):
+        found |= Q(pk__in=KeySecret.objects.filter(public_id=hint[1]).values("key_id"))
+    return keys.filter(found)
+
+
+def with_key_counts(tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
+    """The tenants with `key_count`: their keys that are not revoked."""
+    return tenants.annotate(key_count=Count("keys", filter=Q(keys__revoked_at__isnull=True)))
+
+
+def key_name(key_id: UUID) -> str:
+    return ApiKey.objects.filter(pk=key_id).values_list("name", flat=True).first() or str(key_id)
+
+
+def tenant_choices() -> list[tuple[int, str]]:
+    return list(Tenant.objects.values_list("pk", "name"))
+
+
+# Requests
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some requests, newest first, and whether there are more on either side."""
+
+    rows: Sequence[RequestRecord]
+    newer: bool
+    older: bool
+
+
+def page(
+    requests: QuerySet[RequestRecord], size: int, *, before: UUID | None = None, after: UUID | None = None
+) -> Page:
+    """A page by id: as fast on the last one as on the first, and nothing is ever counted."""
+    if after:
+        rows = list(requests.filter(pk__gt=after).order_by("pk")[: size + 1])
+        if len(rows) <= size:  # the newest page, filled up from below
+            return page(requests, size)
+        return Page(rows[size - 1 :: -1], newer=True, older=True)
+    older = requests.filter(pk__lt=before) if before else requests
+    rows = list(older.order_by("-pk")[: size + 1])
+    return Page(rows[:size], newer=before is not None, older=len(rows) > size)
+
+
+def since(requests: QuerySet[RequestRecord], age: timedelta) -> QuerySet[RequestRecord]:
+    """Those admitted within this time: a range of ids, because ids begin with the time."""
+    return requests.filter(pk__gte=ids.floor(timezone.now() - age))
+
+
+def find_requests(requests: QuerySet[RequestRecord], text: str) -> QuerySet[RequestRecord]:
+    """By exact request id, upstream id, end user or key hint: whatever an index answers, and nothing else."""
+    text = without_secrets(text.strip())
+    if not text:
+        return requests
+    if request_id := as_uuid(text):
+        return requests.filter(pk=request_id)
+    found = Q(upstream_id=text) | Q(end_user=text)
+    if hint := _HINT.fullmatch(text):
+        # Looked up first, so that the big table is asked for a key it has an index on.
+        found |= Q(key_id__in=list(KeySecret.objects.filter(public_id=hint[1]).values_list("key_id", flat=True)))
+    return requests.filter(found)
+
+
+def with_names(requests: QuerySet[RequestRecord]) -> QuerySet[RequestRecord]:
+    """The requests with their tenant and key, fetched beside them: a join would lose those whose key row is gone."""
+    return requests.prefetch_related("tenant", "key")
+
+
+def neighbours(request: RequestRecord) -> tuple[UUID | None, UUID | None]:
+    """The ids of this key's previous and next request."""
+    same = RequestRecord.objects.filter(key_id=request.key_id)
+    previous = same.filter(pk__lt=request.pk).order_by("-pk").values_list("pk", flat=True).first()
+    following = same.filter(pk__gt=request.pk).order_by("pk").values_list("pk", flat=True).first()
+    return previous, following
+
+
+def latest_requests(count: int = 10) -> list[RequestRecord]:
+    return list(with_names(RequestRecord.objects.order_by("-pk"))[:count])
+
+
+def as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+# The overview
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much there is: what the overview's tiles say."""
+
+    tenants: int
+    suspended: int
+    live_keys: int
+    test_keys: int
+    keys_ever: int
+
+    @property
+    def active_keys(self) -> int:
+        return self.live_keys + self.test_keys
+
+
+def counts() -> Counts:
+    tenants: dict[str, Any] = Tenant.objects.aggregate(all=Count("pk"), suspended=Count("suspended_at"))
+    active = keys_in_state(ApiKey.objects.all(), "active")
+    keys = active.aggregate(live=Count("pk", filter=Q(mode="live")), test=Count("pk", filter=Q(mode="test")))
+    return Counts(tenants["all"], tenants["suspended"], keys["live"], keys["test"], ApiKey.objects.count())
