@@ -108,6 +108,10 @@ class ApiError(Exception):
         return dict(self.headers) if self.retry is None else {**self.headers, "x-should-retry": str(self.retry).lower()}
 
 
+def shutdown() -> ApiError:
+    return ApiError("shutdown", "The gateway is restarting and could not finish this answer; try again.")
+
+
 # --- Upstream's errors ----------------------------------------------------------------------------------------------
 
 _ACCOUNT = "The upstream account of this gateway has a problem; its administrator can see which."

@@ -18,7 +18,7 @@ from bridge.call import Call, Ended
 from bridge.catalog import Catalog
 from bridge.dialects import chat
 from bridge.dialects.chat_stream import ChatStream
-from bridge.errors import ApiError
+from bridge.errors import ApiError, shutdown
 from bridge.listing import Listing
 from bridge.upstream import Answer, Upstream
 from bridge.wire.fold import Fold
@@ -129,10 +129,6 @@ async def _whole(call: Call, answer: Answer, created: int) -> Mapping[str, Any]:
                 meter.feed(event)
                 fold.feed(event)
             _note_progress(call)
-    except asyncio.CancelledError:
-        if call.ended is not Ended.DRAIN:
-            raise
-        raise _shutdown() from None
     finally:
         await answer.aclose()
     message = fold.message()
@@ -167,7 +163,7 @@ async def _stream(call: Call, answer: Answer, stream: ChatStream) -> AsyncIterat
         if call.ended is not Ended.DRAIN:
             raise
         call.abandon()
-        yield stream.error(_shutdown())
+        yield stream.error(shutdown())
     except Exception:
         log.exception("a stream broke", extra={"request_id": str(call.id)})
         yield _broken(call, stream, ApiError("internal", "The server had an error while processing your request."))
@@ -195,10 +191,6 @@ def _note_progress(call: Call) -> None:
         call.first_token = now
     if now - call.entry.marked > MARK_SECONDS:
         call.mark()
-
-
-def _shutdown() -> ApiError:
-    return ApiError("shutdown", "The gateway is restarting and could not finish this answer; try again.")
 
 
 def _pseudonym(tenant_id: int, end_user: str) -> str:

@@ -26,7 +26,8 @@ from bridge.listing import Listing  # noqa: E402
 from bridge.pipeline import Services  # noqa: E402
 from bridge.sandbox import Sandbox  # noqa: E402
 from bridge.upstream import Upstream, network_transport  # noqa: E402
-from proxysite.door import ApiDoor, Receive, Scope, Send  # noqa: E402
+from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
+from proxysite.sending import Send  # noqa: E402
 from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
 from tenants.journal import Journal  # noqa: E402

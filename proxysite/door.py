@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
-import ipaddress
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -31,11 +30,12 @@ from django.urls.exceptions import Resolver404
 from bridge import telemetry
 from bridge.api import AsyncAPIView
 from bridge.call import Call, Ended
-from bridge.errors import ApiError
+from bridge.errors import ApiError, shutdown
 from bridge.pipeline import Services
 from bridge.responses import EventStream, error_response
 from proxysite import cors
-from proxysite.credentials import Credentials, Headers, read_headers
+from proxysite.headers import Credentials, Headers, read_headers, remote_address
+from proxysite.sending import Send, send_stream
 from tenants import ids
 from tenants.gate import Gate, GateUnavailable
 from tenants.journal import Journal
@@ -45,10 +45,8 @@ log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 URLCONF = "proxysite.api_urls"
-BEAT_SECONDS = 15.0
 SLOWEST_BODY = 64 * 1024  # bytes a second
 
 
@@ -98,9 +96,6 @@ class ApiDoor(ASGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:
         """None: what the API needs of them is done here, without a thread."""
-        self._view_middleware = []
-        self._template_response_middleware = []
-        self._exception_middleware = []
 
     def open(self, gate: Gate, journal: Journal, services: Services) -> None:
         self._gate, self._journal, self._services = gate, journal, services
@@ -136,6 +131,11 @@ class ApiDoor(ASGIHandler):
             return await self._guarded(exchange)
         except ApiError as error:
             problem = error
+        except asyncio.CancelledError:
+            if exchange.call is None or exchange.call.ended is not Ended.DRAIN or exchange.task is None:
+                raise
+            exchange.task.uncancel()
+            problem = shutdown()
         except Gone:
             if exchange.call is not None:
                 exchange.call.ended = Ended.GONE
@@ -202,7 +202,7 @@ class ApiDoor(ASGIHandler):
                 key_hint=caller.hint,
                 mode=caller.mode,
                 dialect=dialect,
-                remote_address=_remote_address(exchange.scope, headers.forwarded_for),
+                remote_address=remote_address(exchange.scope.get("client"), headers.forwarded_for),
                 user_agent=headers.user_agent[:200],
                 client_retry=headers.retry_count,
             )
@@ -258,59 +258,12 @@ class ApiDoor(ASGIHandler):
         ]
         if isinstance(response, EventStream):
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-            await _send_stream(send, response)
+            await send_stream(send, response)
             return
         content: bytes = response.content  # type: ignore[attr-defined]
         headers.append((b"content-length", str(len(content)).encode()))
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-
-
-async def _send_stream(send: Send, response: EventStream) -> None:
-    parts = aiter(response)
-    beats = _Beats(send, response.beat)
-    try:
-        async for part in parts:
-            if part:
-                beats.busy = True
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-                beats.rest()
-    finally:
-        beats.stop()
-        await parts.aclose()  # type: ignore[attr-defined]
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-class _Beats:
-    """Breaks long silences: one timer per stream, set again every 15 s, not once per chunk."""
-
-    def __init__(self, send: Send, beat: Callable[[], bytes]) -> None:
-        self._send, self._beat = send, beat
-        self._loop = asyncio.get_running_loop()
-        self.busy = False
-        self._last = self._loop.time()
-        self._task: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(BEAT_SECONDS, self._tick)
-
-    def rest(self) -> None:
-        """Something was sent just now."""
-        self.busy, self._last = False, self._loop.time()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _tick(self) -> None:
-        silence = self._loop.time() - self._last
-        if silence >= BEAT_SECONDS and not self.busy:
-            self._task = self._loop.create_task(self._send_beat())
-            silence = 0.0
-        self._timer = self._loop.call_later(max(BEAT_SECONDS - silence, 0.1), self._tick)
-
-    async def _send_beat(self) -> None:
-        await self._send({"type": "http.response.body", "body": self._beat(), "more_body": True})
-        self.rest()
 
 
 def _match(path: str, method: str) -> tuple[ResolverMatch, type[AsyncAPIView] | None]:
@@ -344,26 +297,6 @@ def _refuse_barred(caller: Caller) -> None:
         raise ApiError("bad_key", f"This API key ({caller.hint}) has been {caller.barred}.")
     if caller.expires_at is not None and caller.expires_at <= time.time():
         raise ApiError("bad_key", f"This API key ({caller.hint}) has expired.")
-
-
-def _remote_address(scope: Scope, forwarded_for: str) -> str | None:
-    """The client's address: the peer's, or behind trusted proxies the last one that is not theirs."""
-    client = scope.get("client")
-    address = str(client[0]) if client else ""
-    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()] if settings.TRUSTED_PROXIES else []
-    while hops and _trusted(address):
-        address = hops.pop()
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return None
-
-
-def _trusted(address: str) -> bool:
-    try:
-        return any(ipaddress.ip_address(address) in network for network in settings.TRUSTED_PROXIES)
-    except ValueError:
-        return False
 
 
 def _too_large() -> ApiError:

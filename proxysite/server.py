@@ -96,7 +96,7 @@ asgi_loop = "uvloop"
 asgi_lifespan = "on"
 http_parser = "fast"
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
-logconfig_dict = {
+logconfig_dict: dict[str, Any] = {
     **settings.LOGGING,
     "loggers": {
         **settings.LOGGING["loggers"],

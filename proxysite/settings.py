@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -193,7 +194,7 @@ REST_FRAMEWORK = {
 }
 
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ["json", "text"])
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"redact": {"()": "proxysite.logs.Redact"}},

@@ -6,7 +6,7 @@ import hmac
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ValidationError
@@ -16,10 +16,6 @@ from django.utils import timezone
 
 from tenants import ids, keys
 from tenants.values import OPEN_STATES, Caller, Mode, State, UsageSource
-
-if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
-    from django.contrib.auth.models import AnonymousUser
 
 USAGE_SOURCES = [(source.value, source.value) for source in UsageSource]
 STATES = [(state.value, state.value) for state in State]
@@ -146,7 +142,7 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
         allowed_models: list[str] | None = None,
         expires_at: datetime | None = None,
         note: str = "",
-        by: AbstractBaseUser | AnonymousUser | None = None,
+        by: object = "",
         id: uuid.UUID | None = None,
     ) -> Issued:
         """Makes a key with its first secret. With an `id` that exists already: IntegrityError, nothing is issued."""
@@ -159,7 +155,7 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
                 allowed_models=allowed_models or None,
                 expires_at=expires_at,
                 note=note,
-                created_by=str(by or ""),
+                created_by=str(by),
             )
             key = keys.mint(mode)
             number = max(peppers)

@@ -1,4 +1,4 @@
-"""Reads request headers once: the key among the credentials, and what the door and the record want to know.
+"""Reads request headers once: the key among the credentials, the client's address, and what the record wants to know.
 
 Clients send keys in three places, some in all three, some with a foreign key beside ours: the first that has the form
 of our keys wins, in the order Authorization, x-api-key, api-key.
@@ -6,8 +6,11 @@ of our keys wins, in the order Authorization, x-api-key, api-key.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from django.conf import settings
 
 from bridge.errors import ApiError
 from tenants import keys
@@ -95,3 +98,22 @@ def _token(value: str, bearer: bool) -> str:
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def remote_address(peer: tuple[str, int] | None, forwarded_for: str) -> str | None:
+    """The client's address: the peer's, or behind trusted proxies the last one that is not theirs."""
+    address = str(peer[0]) if peer else ""
+    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()] if settings.TRUSTED_PROXIES else []
+    while hops and _trusted(address):
+        address = hops.pop()
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return None
+
+
+def _trusted(address: str) -> bool:
+    try:
+        return any(ipaddress.ip_address(address) in network for network in settings.TRUSTED_PROXIES)
+    except ValueError:
+        return False
