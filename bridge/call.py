@@ -40,6 +40,7 @@ class Call:
     meter: Meter | None = None
     first_token: float | None = None
     answer: Answer | None = None
+    streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 
     def sent(self, request_bytes: int, max_tokens: int, **columns: Any) -> None:
         """From here on it costs: the meter runs, and the journal says so before upstream hears of it."""
@@ -48,7 +49,8 @@ class Call:
 
     def fail(self, problem: ApiError) -> None:
         """Settles a call that ends with an error: refused if nothing was sent, failed if it was."""
-        state = State.REFUSED if self.entry.columns["state"] == State.ADMITTED else State.FAILED
+        state = State.REFUSED if self.meter is None else State.FAILED
+        state = State.INTERRUPTED if self.ended is Ended.DRAIN else state
         refusal = {"message": problem.message[:500], "param": problem.param} if state is State.REFUSED else None
         upstream = {"attempts": problem.attempts, "upstream_id": problem.upstream_id} if problem.attempts else {}
         self.settle(state, problem.status, error_code=problem.code or "", refusal=refusal, **upstream)
@@ -56,9 +58,9 @@ class Call:
     def abandon(self) -> None:
         """Settles whatever nobody settled: the client left, the process is going, or there is a bug."""
         if self.ended is Ended.GONE:
-            self.settle(State.CANCELLED, 499)
+            self.settle(State.CANCELLED, 200 if self.streaming else 499)
         elif self.ended is Ended.DRAIN:
-            self.settle(State.INTERRUPTED, 503, error_code="server_shutdown")
+            self.settle(State.INTERRUPTED, 200 if self.streaming else 503, error_code="server_shutdown")
         else:
             self.settle(State.FAILED, 500, error_code="internal_error")
 

@@ -141,6 +141,7 @@ async def _stream(call: Call, answer: Answer, stream: ChatStream) -> AsyncIterat
     meter = call.meter
     assert meter is not None
     message_id, stop_reason = "", None
+    call.streaming = True
     try:
         while not answer.done:
             out = []

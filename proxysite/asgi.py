@@ -41,7 +41,7 @@ class Application:
     """The ASGI application. `begin_shutdown` is called by the server's worker when it is told to stop."""
 
     def __init__(self) -> None:
-        self._api = ApiDoor()
+        self._api = ApiDoor(self.unready)
         self._console = ASGIHandler()
         self._tasks: list[asyncio.Task[None]] = []
         self._migrated = False

@@ -87,8 +87,9 @@ class Exchange:
 class ApiDoor(ASGIHandler):
     """One per worker; `open` gives it what lives as long as the worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, unready: Callable[[], Awaitable[str]]) -> None:
         super().__init__()
+        self._unready = unready
         self.live: set[Exchange] = set()
         self.draining = False
         self._buffered = 0
@@ -166,6 +167,7 @@ class ApiDoor(ASGIHandler):
         request = ASGIRequest(dict(scope), io.BytesIO(body))
         request.META["CONTENT_LENGTH"] = str(len(body))
         request.resolver_match = match
+        request.unready = self._unready  # type: ignore[attr-defined]
         request.call, request.caller, request.services = exchange.call, caller, self._services  # type: ignore[attr-defined]
         try:
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)

@@ -31,9 +31,7 @@ class Ready(AsyncAPIView):
     needs_key = False
 
     async def get(self, request: ApiRequest) -> HttpResponse:
-        from proxysite.asgi import application
-
-        problem = await application.unready()
+        problem = await request._request.unready()  # type: ignore[attr-defined]  # set by the door
         return as_json({"status": "not ready", "reason": problem}, 503) if problem else as_json({"status": "ready"})
 
 

@@ -8,6 +8,10 @@ import tempfile
 os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="bridge-tests-"))
 os.environ.setdefault("LOG_FORMAT", "text")
 
-from proxysite.settings import *  # noqa: E402, F403
+from proxysite.settings import *  # noqa: F403
+from proxysite.settings import DATA_DIR, DATABASES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+if "sqlite" in str(DATABASES["default"]["ENGINE"]):
+    # A file, not memory: the database executor's threads have connections of their own.
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}

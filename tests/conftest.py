@@ -1,0 +1,69 @@
+"""The cast and the stage: Acme's keys, an application with a scripted upstream, and its records."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.test import override_settings
+
+from bridge.upstream import Upstream
+from proxysite.asgi import Application
+from tenants.keys import Key
+from tenants.models import ApiKey, RequestRecord, Tenant
+from tenants.values import Mode
+from tests import wire
+from tests.asgi import Client
+
+
+def issue(tenant: Tenant, mode: Mode = Mode.LIVE, **more: Any) -> Key:
+    return ApiKey.objects.issue(tenant, "a key", peppers=settings.KEY_PEPPERS, mode=mode, **more).key
+
+
+@pytest.fixture
+def acme(transactional_db: None) -> Tenant:
+    return Tenant.objects.create(slug="acme", name="Acme")
+
+
+class Stage:
+    """An application that is open, with Acme's key and an upstream that plays what a test gives it."""
+
+    def __init__(self, app: Application, key: str) -> None:
+        self.app, self.client = app, Client(app, key)
+        self.transport = wire.Transport(wire.streamed(*wire.answer("Hello", " there")))
+
+    def play(self, *steps: wire.Step) -> wire.Transport:
+        """What upstream answers from now on."""
+        self.transport = wire.Transport(*steps)
+        self.app._services.live = Upstream(self.transport, "http://upstream", {"x-api-key": "sk-ant-secret"})
+        return self.transport
+
+    async def records(self) -> list[RequestRecord]:
+        """Every record, oldest first, once the ledger has written what there is."""
+        assert await self.app._ledger.flush()
+        return await sync_to_async(lambda: list(RequestRecord.objects.order_by("id")))()
+
+    async def record(self) -> RequestRecord:
+        (record,) = await self.records()
+        return record
+
+
+@pytest.fixture
+async def stage(acme: Tenant, tmp_path: Any) -> AsyncIterator[Stage]:
+    key = await sync_to_async(issue)(acme)
+    with override_settings(JOURNAL_DIR=tmp_path / "journal", ANTHROPIC_API_KEY="sk-ant-secret"):
+        app = Application()
+        await app._open()
+        stage = Stage(app, key.text)
+        stage.play(lambda _: wire.streamed(*wire.answer("Hello", " there")))
+        yield stage
+        await app._close()
+
+
+@pytest.fixture
+def another_key(acme: Tenant) -> Callable[..., Any]:
+    """Issues one more key of Acme's from an async test."""
+    return sync_to_async(lambda mode=Mode.LIVE, **more: issue(acme, mode, **more))
