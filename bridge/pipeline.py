@@ -119,6 +119,21 @@ async def model(services: Services, caller: Caller, name: str) -> dict[str, Any]
     raise services.catalog.not_found(name, caller.models)
 
 
+def describe(caller: Caller) -> dict[str, Any]:
+    """A key as its holder may see it."""
+    return {
+        "object": "key",
+        "id": str(caller.key_id),
+        "name": caller.name,
+        "tenant": caller.tenant,
+        "mode": caller.mode,
+        "expires_at": caller.expires_at and int(caller.expires_at),
+        "models": sorted(caller.models) if caller.models is not None else None,
+        "limits": [],
+        "budgets": [],
+    }
+
+
 async def _whole(call: Call, answer: Answer, created: int) -> Mapping[str, Any]:
     """Folds the events; the record is closed before the answer leaves."""
     fold, meter = Fold(), call.meter

@@ -43,15 +43,4 @@ class KeyDetail(AsyncAPIView):
     """GET key: what this key is and may do."""
 
     async def get(self, request: ApiRequest) -> dict[str, Any]:
-        caller = request.caller
-        return {
-            "object": "key",
-            "id": str(caller.key_id),
-            "name": caller.name,
-            "tenant": caller.tenant,
-            "mode": caller.mode,
-            "expires_at": caller.expires_at and int(caller.expires_at),
-            "models": sorted(caller.models) if caller.models is not None else None,
-            "limits": [],
-            "budgets": [],
-        }
+        return pipeline.describe(request.caller)

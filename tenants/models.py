@@ -274,7 +274,7 @@ class RequestRecordQuerySet(models.QuerySet["RequestRecord"]):
         known = dict(self.filter(pk__in=records).values_list("pk", "state"))
         new = [record for pk, record in records.items() if pk not in known]
         changed = [record for pk, record in records.items() if known.get(pk) in OPEN_STATES]
-        self.bulk_create(new, ignore_conflicts=True)
+        self.bulk_create(new)  # never `ignore_conflicts`: SQLite would ignore a broken row too, and lose it
         if changed:
             self.bulk_update(changed, [name for name in RECORD_COLUMNS if name != "id"], batch_size=100)
         return [record for record in (*new, *changed) if record.state not in OPEN_STATES]

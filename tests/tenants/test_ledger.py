@@ -1,0 +1,142 @@
+"""The ledger: rows arrive once, survive the database's absence, and none of them can poison the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import OperationalError
+
+from tenants import ids, journal
+from tenants.database import Database
+from tenants.journal import Journal
+from tenants.ledger import Ledger, clean, write
+from tenants.models import ApiKey, KeySecret, RequestRecord, Tenant
+from tenants.values import State
+from tests.conftest import issue
+
+
+class Desk:
+    """A journal and its ledger for Acme's key."""
+
+    def __init__(self, directory: Path, tenant: Tenant) -> None:
+        self.directory = directory
+        self.database = Database(threads=1)
+        self.book = Journal(directory)
+        self.ledger = Ledger(self.book, self.database, directory)
+        issue(tenant)
+        secret = KeySecret.objects.get()
+        self.columns: dict[str, Any] = {"tenant_id": tenant.pk, "key_id": str(secret.key_id), "secret_id": secret.pk}
+        self.columns |= {"mode": "live", "dialect": "chat"}
+
+    def admit(self, **more: Any) -> journal.Entry:
+        return self.book.admit(ids.uuid7(), **self.columns, **more)
+
+    async def records(self) -> list[RequestRecord]:
+        return await sync_to_async(lambda: list(RequestRecord.objects.order_by("id")))()
+
+
+@pytest.fixture
+async def desk(acme: Tenant, tmp_path: Path) -> AsyncIterator[Desk]:
+    desk = await sync_to_async(Desk)(tmp_path, acme)
+    yield desk
+    await asyncio.to_thread(desk.database.close)
+
+
+async def test_rows_are_stored_once_and_their_key_was_used(desk: Desk) -> None:
+    entry = desk.admit()
+    entry.close(state=State.SETTLED, status=200)
+    assert await desk.ledger.flush()
+    assert await desk.ledger.flush()
+    (record,) = await desk.records()
+    assert (record.pk, record.state) == (entry.id, "settled")
+    secret = await KeySecret.objects.aget()
+    assert secret.last_used_at == ids.moment(entry.id)
+
+
+async def test_replaying_a_journal_changes_nothing(desk: Desk) -> None:
+    entry = desk.admit()
+    entry.close(state=State.SETTLED, status=200)
+    rows = desk.book.take().rows
+    for _ in range(3):
+        await desk.database(lambda: write(rows, {}, desk.directory))
+    older = [{**rows[0], "state": State.INTERRUPTED, "status": 0}]
+    await desk.database(lambda: write(older, {}, desk.directory))
+    (record,) = await desk.records()
+    assert (record.state, record.status) == ("settled", 200)
+
+
+async def test_an_open_row_is_completed_by_its_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "SHOW_AFTER_SECONDS", -1.0)
+    entry = desk.admit()
+    entry.sent(model="claude-opus-5")
+    assert await desk.ledger.flush()
+    (record,) = await desk.records()
+    assert (record.state, record.model) == ("sent", "claude-opus-5")
+    entry.close(state=State.SETTLED, status=200, output_tokens=3)
+    assert await desk.ledger.flush()
+    (record,) = await desk.records()
+    assert (record.state, record.output_tokens) == ("settled", 3)
+
+
+async def test_while_the_database_is_away_the_journal_keeps_everything(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr("tenants.ledger.RequestRecord.objects.write", away)
+    for _ in range(3):
+        desk.admit().close(state=State.SETTLED)
+        assert not await desk.ledger.flush()
+    assert caplog.text.count("the journal keeps the rows") == 1
+    monkeypatch.undo()
+    assert await desk.ledger.flush()
+    assert len(await desk.records()) == 3
+
+
+async def test_a_row_the_database_refuses_is_set_aside_not_the_batch(desk: Desk) -> None:
+    good, bad = desk.admit(), desk.admit()
+    good.close(state=State.SETTLED)
+    bad.close(state=State.SETTLED, status=None)
+    assert await desk.ledger.flush()
+    assert [record.pk for record in await desk.records()] == [good.id]
+    assert str(bad.id) in (desk.directory / "rejected.jsonl").read_text()
+
+
+async def test_a_dead_workers_rows_are_recovered_and_its_file_goes(desk: Desk) -> None:
+    dead = Journal(desk.directory)
+    sent = dead.admit(ids.uuid7(), **desk.columns)
+    sent.sent(model="claude-opus-5")
+    dead._segment.hand_over()
+    assert await desk.ledger.recover() == 1
+    (record,) = await desk.records()
+    assert (record.state, record.error_code, record.usage_source) == ("interrupted", "worker_died", "bound")
+    assert await desk.ledger.recover() == 0
+
+
+async def test_closing_stores_what_is_left(desk: Desk) -> None:
+    desk.admit().close(state=State.SETTLED)
+    await desk.ledger.close()
+    assert len(await desk.records()) == 1
+    assert list(desk.directory.glob("*.open")) == []
+
+
+def test_text_is_made_fit_for_every_database() -> None:
+    row = clean({"alias": "a\0b" + "c" * 300, "unheard_of": 1, "refusal": {"message": "kept"}, "status": 200})
+    assert row == {"alias": "a\ufffdb" + "c" * 197, "refusal": {"message": "kept"}, "status": 200}
+
+
+@pytest.mark.django_db
+def test_a_double_issue_with_one_id_issues_once(acme: Tenant) -> None:
+    from django.conf import settings
+    from django.db import IntegrityError
+
+    first = ApiKey.objects.issue(acme, "one", peppers=settings.KEY_PEPPERS)
+    with pytest.raises(IntegrityError):
+        ApiKey.objects.issue(acme, "two", peppers=settings.KEY_PEPPERS, id=first.row.pk)
+    assert KeySecret.objects.count() == 1
