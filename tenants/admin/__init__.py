@@ -1,3 +1,7 @@
-"""The console."""
+"""The console: importing this package registers every page of it."""
 
 from __future__ import annotations
+
+from tenants.admin import keys, people, requests, tenants
+
+__all__ = ["keys", "people", "requests", "tenants"]

@@ -1,9 +1,106 @@
-"""The console's site."""
+"""The console's site: its words, its navigation, its overview."""
 
 from __future__ import annotations
 
-from django.contrib.admin import AdminSite
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from tenants import reports
+
+# The navigation, in the users' words: what it says and the model behind it.
+SECTIONS = {"Tenant": "Tenants", "ApiKey": "Keys", "RequestRecord": "Requests", "User": "People"}
 
 
-class ConsoleSite(AdminSite):
-    pass
+class ConsoleSite(admin.AdminSite):
+    site_header = "Bridge"
+    site_title = "Bridge"
+    index_title = "Overview"
+    enable_nav_sidebar = True
+    password_change_template = "admin/password_change.html"
+
+    # Django makes the default site by importing this class, and with it the package whose modules register with the
+    # default site: it is made twice, inside itself, and what the inner one was given must not be lost.
+    registered: ClassVar[dict[Any, Any]] = {}
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self._registry = self.registered
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """One group per section, whichever app its model lives in; a model without a section comes last."""
+        apps = self._build_app_dict(request, app_label).values()
+        models = {model["object_name"]: model for app in apps for model in app["models"]}
+        order = [name for name in SECTIONS if name in models]
+        order += sorted(models.keys() - SECTIONS.keys())
+        return [_group(models[name], SECTIONS.get(name, models[name]["name"])) for name in order]
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Apps are how the code is cut, not how the console is."""
+        return HttpResponseRedirect(reverse("admin:index"))
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from tenants.admin import connect
+        from tenants.admin.requests import brief
+
+        may = request.user.has_perms
+        counts = reports.counts() if may(["tenants.view_tenant", "tenants.view_apikey"]) else None
+        latest = reports.latest_requests() if may(["tenants.view_requestrecord"]) else None
+        context = {
+            "upstream": connect.upstream(),
+            "base_url": connect.base_url(request),
+            "counts": counts,
+            "latest": None if latest is None else [brief(record) for record in latest],
+            "next_steps": _next_steps(counts, bool(latest)) if counts and latest is not None else None,
+        }
+        return super().index(request, {**context, **(extra_context or {})})
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's view with our form: it lifts `must_change_password`."""
+        from django.contrib.auth.views import PasswordChangeView
+
+        from tenants.admin.forms import OwnPasswordForm
+
+        request.current_app = self.name
+        view = PasswordChangeView.as_view(
+            form_class=OwnPasswordForm,
+            success_url=reverse("admin:password_change_done"),
+            template_name=self.password_change_template,
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return view(request)
+
+
+def _group(model: dict[str, Any], section: str) -> dict[str, Any]:
+    return {
+        "name": section,
+        "app_label": model["object_name"].lower(),
+        "app_url": model["admin_url"],
+        "has_module_perms": True,
+        "models": [{**model, "name": section}],
+    }
+
+
+def _next_steps(counts: reports.Counts, requests: bool) -> list[dict[str, Any]] | None:
+    """What a newcomer does, in order, and what of it is done; None when all is."""
+    steps = [
+        ("Create a tenant", "A team or customer that keys belong to.", "tenants_tenant_add", counts.tenants > 0),
+        ("Issue a key", "It is shown once, with snippets to paste.", "tenants_apikey_add", counts.keys_ever > 0),
+        ("Send a request", "It appears below as soon as it is admitted.", None, requests),
+    ]
+    if all(done for *_, done in steps):
+        return None
+    first = next(title for title, *_, done in steps if not done)
+    return [
+        {
+            "title": title,
+            "text": text,
+            "url": reverse(f"admin:{url}") if url else None,
+            "done": done,
+            "now": title == first,
+        }
+        for title, text, url, done in steps
+    ]

@@ -1,0 +1,121 @@
+"""What every page of the console shares: the admin class the others build on, and the changelist's filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from tenants import reports
+from tenants.admin import shown
+
+M = TypeVar("M", bound=Model)
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+else:
+
+    class ModelAdmin(admin.ModelAdmin):
+        """Django's, which the stubs make generic and the runtime does not."""
+
+        def __class_getitem__(cls, _: object) -> type:
+            return cls
+
+
+# Never part of a lookup, wherever it stands: an answer of "some" or "none" would give it away bit by bit.
+SECRET_COLUMNS = frozenset({"digest", "pepper", "password"})
+
+
+class ConsoleAdmin(ModelAdmin[M]):
+    """Nothing is deleted here: rows are revoked, suspended or deactivated, and their history stays."""
+
+    section = ""  # what the navigation and the page's heading call these rows
+    add_title = ""  # also what the buttons say that lead there and that send it
+    empty_title = ""
+    empty_next = ""
+
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    empty_value_display = shown.NONE
+
+    def title_of(self, obj: M) -> str:
+        return str(obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return SECRET_COLUMNS.isdisjoint(lookup.split("__")) and super().lookup_allowed(lookup, value, request)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list. A pasted key is replaced by its public id before anything can repeat it."""
+        asked = request.GET.get("q", "")
+        if (harmless := reports.without_secrets(asked)) != asked:
+            query = request.GET.copy()
+            query["q"] = harmless
+            return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
+        return super().changelist_view(request, {"title": self.section, **(extra_context or {})})
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: M | None = None,
+    ) -> HttpResponse:
+        title, save_label = (self.title_of(obj), "Save") if obj else (self.add_title, self.add_title)
+        own = {"title": title, "subtitle": None, "section": self.section, "save_label": save_label}
+        one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, {**context, **own, **one_button}, add, change, form_url, obj)
+
+
+class SelectFilter(admin.SimpleListFilter):
+    """A filter as one select of the list's filter bar: small however many choices there are."""
+
+    template = "admin/select_filter.html"
+    everything = "All"
+
+    def value(self) -> str | None:
+        return super().value() or None
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        yield {"value": "", "display": self.everything, "selected": self.value() is None}
+        for value, label in self.lookup_choices:
+            yield {"value": value, "display": label, "selected": self.value() == str(value)}
+
+
+class TenantFilter(SelectFilter):
+    """By tenant, for any model with a foreign key of that name."""
+
+    title = "tenant"
+    parameter_name = "tenant"
+    everything = "All tenants"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        return list(reports.tenant_choices())
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        value = self.value()
+        if value is None:
+            return queryset
+        return queryset.filter(tenant_id=int(value)) if value.isdecimal() else queryset.none()
+
+
+class ModeFilter(SelectFilter):
+    title = "mode"
+    parameter_name = "mode"
+    everything = "Live and test"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        return [("live", "Live"), ("test", "Test")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(mode=self.value()) if self.value() else queryset

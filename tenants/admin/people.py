@@ -1,0 +1,117 @@
+"""People who may open the console. Someone who leaves is deactivated: what they did stays in the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.models import Group
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from tenants.admin import shown
+from tenants.admin.base import ConsoleAdmin
+from tenants.admin.forms import GivenPasswordForm
+from tenants.models import User
+
+# Importing UserAdmin registered it; roles come with a page of their own.
+admin.site.unregister(Group)
+
+POWERS = ["is_active", "is_staff", "is_superuser", "user_permissions"]
+WORDS = {  # label and help, in place of Django's
+    "is_active": ("Active", "Off: cannot sign in. Use this in place of deleting."),
+    "is_staff": ("May open the console", ""),
+    "is_superuser": ("Administrator", "May do everything, without being given each permission."),
+    "must_change_password": ("Must choose a new password", "Before anything else, at the next sign-in."),
+    "user_permissions": ("Permissions", "What someone who is not an administrator may see and change."),
+}
+
+
+@admin.register(User)
+class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
+    section = "People"
+    add_title = "Add a person"
+    add_form = UserCreationForm
+    add_form_template = None
+    change_password_form = GivenPasswordForm
+
+    list_display = ("username", "full_name", "email", "role", "state", "last_seen")
+    list_filter = ()
+    search_fields = ("username", "first_name", "last_name", "email")
+    filter_horizontal = ("user_permissions",)
+    fieldsets = (
+        (None, {"fields": ("username", "first_name", "last_name", "email")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "must_change_password")}),
+        ("Single permissions", {"fields": ("user_permissions",), "classes": ("collapse",)}),
+        ("Facts", {"fields": ("last_seen", "joined")}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("username", "email", "password1", "password2")}),
+        ("Access", {"fields": ("is_staff", "is_superuser", "must_change_password")}),
+    )
+
+    # Only an administrator hands out power, or touches another administrator: a password set is an account taken.
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        facts = ["last_seen", "joined"] if obj else []
+        oneself = obj is not None and obj.pk == request.user.pk
+        return facts + (POWERS if oneself or not _is_administrator(request) else [])
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        above = obj is not None and obj.is_superuser and not _is_administrator(request)
+        return not above and super().has_change_permission(request, obj)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"is_staff": True, "must_change_password": True, **super().get_changeform_initial_data(request)}
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and db_field.name in WORDS:
+            field.label, field.help_text = WORDS[db_field.name]
+        return field
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Permissions over what the console shows, not over Django's own tables."""
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field and field.queryset is not None and db_field.name == "user_permissions":
+            shown_models = [model._meta.model_name for model in self.admin_site._registry]
+            own = {"content_type__app_label": "tenants", "content_type__model__in": shown_models}
+            field.queryset = field.queryset.filter(**own).exclude(codename__startswith="delete_")
+        return field
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """Sets a password that its owner must replace; one's own is changed on the page for that."""
+        if id == str(request.user.pk):
+            return HttpResponseRedirect(reverse("admin:password_change"))
+        return super().user_change_password(request, id, form_url)
+
+    @admin.display(description="name")
+    def full_name(self, person: User) -> str:
+        return person.get_full_name() or shown.NONE
+
+    @admin.display(description="role", ordering="is_superuser")
+    def role(self, person: User) -> str:
+        if person.is_superuser:
+            return "Administrator"
+        return "Staff" if person.is_staff else "No access"
+
+    @admin.display(description="status", ordering="is_active")
+    def state(self, person: User) -> SafeString:
+        if not person.is_active:
+            return shown.pill("deactivated", "bad")
+        return shown.pill("new password due", "wait") if person.must_change_password else shown.pill("active", "good")
+
+    @admin.display(description="last sign-in", ordering="last_login")
+    def last_seen(self, person: User) -> SafeString | str:
+        return shown.ago(person.last_login, "never")
+
+    @admin.display(description="added", ordering="date_joined")
+    def joined(self, person: User) -> SafeString | str:
+        return shown.stamp(person.date_joined)
+
+
+def _is_administrator(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))

@@ -1,0 +1,129 @@
+"""Finding requests: the explorer's filters, and its pages by id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from tenants import reports
+from tenants.admin.base import SelectFilter
+from tenants.models import RequestRecord
+from tenants.values import OPEN_STATES, State
+
+SPANS = {
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+    "all": ("All time", None),
+}
+
+
+class SinceFilter(SelectFilter):
+    """A range of ids. The last day, unless something else is asked; an exact search looks at all time."""
+
+    title = "time"
+    parameter_name = "since"
+
+    def value(self) -> str | None:
+        return super().value() or ("all" if self.request.GET.get("q") else "24h")
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        return [(name, label) for name, (label, _) in SPANS.items()]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        return (choice for choice in super().choices(changelist) if choice["value"])
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if (value := self.value()) not in SPANS:
+            raise IncorrectLookupParameters
+        age = SPANS[value][1]
+        return reports.since(queryset, age) if age else queryset
+
+
+class StateFilter(SelectFilter):
+    title = "state"
+    parameter_name = "state"
+    everything = "Any state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        final = (state.value for state in State if state not in OPEN_STATES)
+        return [("open", "Open"), *((value, value.capitalize()) for value in final)]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() is None:
+            return queryset
+        wanted = OPEN_STATES if self.value() == "open" else [self.value()]
+        return queryset.filter(state__in=[str(state) for state in wanted])
+
+
+class StreamedFilter(SelectFilter):
+    title = "delivery"
+    parameter_name = "streamed"
+    everything = "Streamed or whole"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        return [("yes", "Streamed"), ("no", "Whole")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(streamed=self.value() == "yes") if self.value() else queryset
+
+
+class KeyFilter(SelectFilter):
+    """By one key: shown only when a link from that key's page asks for it."""
+
+    title = "key"
+    parameter_name = "key"
+    everything = "All keys"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        key_id = reports.as_uuid(self.value() or "")
+        return [(self.value(), reports.key_name(key_id))] if key_id else []
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        key_id = reports.as_uuid(self.value() or "")
+        return queryset.filter(key_id=key_id) if key_id else queryset
+
+
+class RequestList(ChangeList):
+    """Django's changelist with pages by id (`?before=` and `?after=`) in place of numbered ones and their COUNT."""
+
+    newer_url: str | None = None
+    older_url: str | None = None
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[RequestRecord]:
+        for name in ("before", "after"):  # where we are is not a filter, and no link but the pager's keeps it
+            self.params.pop(name, None)
+            self.filter_params.pop(name, None)
+        return super().get_queryset(request, exclude_parameters)
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        return ["-pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        before, after = _position(request, "before"), _position(request, "after")
+        page = reports.page(self.queryset, self.list_per_page, before=before, after=after)
+        self.result_list = page.rows
+        self.result_count = len(page.rows)
+        self.full_result_count = None
+        self.show_full_result_count = self.show_admin_actions = False
+        self.can_show_all = self.multi_page = False
+        if page.newer:
+            self.newer_url = self.get_query_string({"after": page.rows[0].pk} if page.rows else {})
+        if page.older:
+            self.older_url = self.get_query_string({"before": page.rows[-1].pk})
+
+
+def _position(request: HttpRequest, name: str) -> UUID | None:
+    if not (text := request.GET.get(name)):
+        return None
+    if position := reports.as_uuid(text):
+        return position
+    raise IncorrectLookupParameters

@@ -1,0 +1,136 @@
+"""How values read on a page: money, times, states. Everything that comes from a row is escaped here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+NONE = "—"
+
+_STEPS = (  # up to this age, divided by this, reads as this
+    (timedelta(minutes=1), timedelta(seconds=1), "s"),
+    (timedelta(hours=1), timedelta(minutes=1), "min"),
+    (timedelta(days=2), timedelta(hours=1), "h"),
+    (timedelta(days=60), timedelta(days=1), "days"),
+)
+
+
+def money(nanos: int | None) -> str:
+    """Nano-dollars as dollars: six decimals, nine when there is something in the last three and nothing before."""
+    if nanos is None:
+        return NONE
+    decimals = 9 if 0 < nanos < 1_000 else 6
+    dollars, rest = divmod(nanos // 10 ** (9 - decimals), 10**decimals)
+    return f"${dollars:,}.{rest:0{decimals}}"
+
+
+def exact_money(nanos: int | None) -> str:
+    """Nano-dollars as dollars, to the last one."""
+    return NONE if nanos is None else f"${nanos // 10**9:,}.{nanos % 10**9:09}"
+
+
+def duration(microseconds: int | None) -> str:
+    if microseconds is None:
+        return NONE
+    if microseconds < 10_000:
+        return f"{microseconds / 1_000:.1f} ms"
+    if microseconds < 1_000_000:
+        return f"{microseconds / 1_000:.0f} ms"
+    if microseconds < 60_000_000:
+        return f"{microseconds / 1_000_000:.2f} s"
+    minutes, seconds = divmod(microseconds // 1_000_000, 60)
+    return f"{minutes} min {seconds:02} s"
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def stamp(at: datetime | None) -> SafeString | str:
+    """The moment itself, in UTC."""
+    return _time(at, f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC") if at else NONE
+
+
+def short_stamp(at: datetime) -> SafeString:
+    """The moment as a column of a list shows it; the whole of it on hover."""
+    return _time(at, f"{at.astimezone(UTC):%d %b %H:%M:%S}")
+
+
+def ago(at: datetime | None, never: str = NONE) -> SafeString | str:
+    """How long since (or until) then, in one word; the moment itself on hover."""
+    if at is None:
+        return never
+    age = timezone.now() - at
+    text = _span(abs(age))
+    if text is None:
+        return _time(at, f"{at.astimezone(UTC):%d %b %Y}")
+    return _time(at, f"in {text}" if age < timedelta(0) else f"{text} ago")
+
+
+def _span(age: timedelta) -> str | None:
+    for limit, unit, word in _STEPS:
+        if age < limit:
+            return f"{age // unit} {word}"
+    return None
+
+
+def _time(at: datetime, text: str) -> SafeString:
+    whole = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), whole, text)
+
+
+def mono(text: str) -> SafeString | str:
+    return format_html('<code class="mono">{}</code>', text) if text else NONE
+
+
+def pill(text: str, tone: str) -> SafeString:
+    """A state in a word; `tone` (good, wait, bad, quiet) only repeats it as a colour."""
+    return format_html('<span class="pill {}">{}</span>', tone, text)
+
+
+def link(url: str, text: str) -> SafeString:
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def lines(texts: Iterable[str]) -> SafeString | str:
+    """A list, one line each."""
+    items = format_html_join("", "<li>{}</li>", ((text,) for text in texts))
+    return format_html('<ul class="lines">{}</ul>', items) if items else NONE
+
+
+def table(rows: Iterable[tuple[object, ...]], head: tuple[str, ...] = ()) -> SafeString:
+    """Facts as a small table: a label and a value (or several) per row."""
+    top = format_html("<tr>{}</tr>", format_html_join("", "<th>{}</th>", ((text,) for text in head))) if head else ""
+    body = ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows)
+    return format_html('<table class="facts">{}{}</table>', top, format_html_join("", "<tr>{}</tr>", body))
+
+
+def timeline(queue: int | None, first_token: int | None, total: int | None) -> SafeString | str:
+    """One bar: waiting here, waiting for the first token, receiving the rest (microseconds since admission)."""
+    if not total:
+        return NONE
+    sent = min(queue or 0, total)
+    first = min(max(first_token or total, sent), total)
+    parts = (
+        ("queue", "in the queue", 0, sent),
+        ("wait", "to the first token", sent, first),
+        ("rest", "rest", first, total),
+    )
+    bars = (
+        (name, f"{100 * start / total:.3f}", f"{100 * (end - start) / total:.3f}", f"{duration(end - start)} {label}")
+        for name, label, start, end in parts
+    )
+    drawn = format_html_join("", '<rect class="{}" x="{}" width="{}" height="8"><title>{}</title></rect>', bars)
+    return format_html('<svg class="timeline" viewBox="0 0 100 8" preserveAspectRatio="none">{}</svg>', drawn)
+
+
+def structure(value: object) -> SafeString | str:
+    """Data as indented JSON."""
+    if value in (None, "", {}, []):
+        return NONE
+    return format_html('<pre class="data">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))

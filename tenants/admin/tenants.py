@@ -1,0 +1,89 @@
+"""Tenants in the console: create, change, suspend and resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from tenants import reports
+from tenants.admin import shown
+from tenants.admin.verbs import Verb, VerbAdmin
+from tenants.models import Tenant
+
+SUSPEND: Verb[Tenant] = Verb(
+    name="suspend",
+    title="Suspend a tenant",
+    warning="Every request with any of its keys will be refused until the tenant is resumed.",
+    past="Suspended",
+    act=lambda tenant, reason, by: tenant.suspend(),
+    applies=lambda tenant: tenant.suspended_at is None,
+)
+RESUME: Verb[Tenant] = Verb(
+    name="resume",
+    title="Resume a tenant",
+    warning="Its keys will work again, except those that are revoked or expired.",
+    past="Resumed",
+    act=lambda tenant, reason, by: tenant.resume(),
+    applies=lambda tenant: tenant.suspended_at is not None,
+    harmful=False,
+)
+
+
+@admin.register(Tenant)
+class TenantAdmin(VerbAdmin[Tenant]):
+    section = "Tenants"
+    add_title = "Create a tenant"
+    empty_title = "No tenants yet"
+    empty_next = "A tenant is a team or customer: keys belong to it, and its requests and costs add up under its name."
+    verbs = (SUSPEND, RESUME)
+
+    list_display = ("name", "slug_name", "key_count", "state", "created")
+    search_fields = ("name", "slug")
+    prepopulated_fields = {"slug": ("name",)}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
+        return reports.with_key_counts(super().get_queryset(request))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
+        about = (None, {"fields": ["name", "slug", "note"]})
+        return [about, ("Facts", {"fields": ["state", "keys", "created"]})] if obj else [about]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
+        return ["state", "keys", "created"] if obj else []
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "note":
+            kwargs["widget"] = forms.Textarea(attrs={"rows": 3})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    @admin.display(description="short name", ordering="slug")
+    def slug_name(self, tenant: Tenant) -> SafeString | str:
+        return shown.mono(tenant.slug)
+
+    @admin.display(description="keys", ordering="key_count")
+    def key_count(self, tenant: Tenant) -> SafeString:
+        url = f"{reverse('admin:tenants_apikey_changelist')}?tenant={tenant.pk}"
+        return shown.link(url, shown.number(getattr(tenant, "key_count", 0)))
+
+    @admin.display(description="keys")
+    def keys(self, tenant: Tenant) -> SafeString:
+        url = f"{reverse('admin:tenants_apikey_changelist')}?tenant={tenant.pk}"
+        count = getattr(tenant, "key_count", 0)
+        return shown.link(url, f"{shown.number(count)} not revoked")
+
+    @admin.display(description="status", ordering="suspended_at")
+    def state(self, tenant: Tenant) -> SafeString:
+        if tenant.suspended_at is None:
+            return shown.pill("active", "good")
+        return format_html("{} {}", shown.pill("suspended", "bad"), shown.ago(tenant.suspended_at))
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, tenant: Tenant) -> SafeString | str:
+        return shown.ago(tenant.created_at)
