@@ -1,0 +1,108 @@
+"""The cast: Alice runs the site, Bob manages Acme, Carol audits, Mallory is at the other tenant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.utils import timezone
+
+from tenants import ids
+from tenants.models import ApiKey, Issued, RequestRecord, Tenant, User
+
+PASSWORD = "correct horse battery"
+KEY = re.compile(r"sk-bridge_(?:live|test)_[0-9A-Za-z]{46}")
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def allowed(user: User, *codenames: str) -> User:
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return user
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_superuser("alice", password=PASSWORD)
+
+
+@pytest.fixture
+def carol(db: None) -> User:
+    user = User.objects.create_user("carol", password=PASSWORD, is_staff=True)
+    return allowed(user, "view_tenant", "view_apikey", "view_requestrecord")
+
+
+@pytest.fixture
+def as_alice(alice: User) -> Client:
+    return signed_in(alice)
+
+
+@pytest.fixture
+def as_carol(carol: User) -> Client:
+    return signed_in(carol)
+
+
+@pytest.fixture
+def acme(db: None) -> Tenant:
+    return Tenant.objects.create(slug="acme", name="Acme")
+
+
+@pytest.fixture
+def globex(db: None) -> Tenant:
+    return Tenant.objects.create(slug="globex", name="Globex")
+
+
+def issue(tenant: Tenant, name: str = "support bot", **rights: Any) -> Issued:
+    return ApiKey.objects.issue(tenant, name, peppers=settings.KEY_PEPPERS, **rights)
+
+
+@pytest.fixture
+def bobs_key(acme: Tenant) -> Issued:
+    return issue(acme)
+
+
+@pytest.fixture
+def mallorys_key(globex: Tenant) -> Issued:
+    return issue(globex, "Mallory's notebook")
+
+
+Record = Callable[..., RequestRecord]
+
+
+@pytest.fixture
+def record(db: None) -> Record:
+    """Writes a request of a key, a number of seconds old."""
+
+    def write(key: ApiKey, age: float = 1, **columns: Any) -> RequestRecord:
+        row = {
+            "id": _id_at(timezone.now() - timedelta(seconds=age)),
+            "tenant_id": key.tenant_id,
+            "key_id": key.pk,
+            "key_hint": key.secrets.first().hint,
+            "mode": key.mode,
+            "state": "settled",
+            "status": 200,
+            "dialect": "chat",
+            "model": "claude-sonnet-5-5",
+            **columns,
+        }
+        return RequestRecord.objects.create(**row)
+
+    return write
+
+
+def _id_at(moment: datetime) -> UUID:
+    """A UUIDv7 of that moment, different from any other."""
+    low = ids.uuid7().int & ((1 << 62) - 1)
+    return UUID(int=ids.floor(moment).int | low)

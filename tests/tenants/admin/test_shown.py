@@ -1,0 +1,73 @@
+"""How values read: money, durations, ages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from tenants.admin import shown
+
+
+@pytest.mark.parametrize(
+    ("nanos", "text"),
+    [
+        (None, "—"),
+        (0, "$0.000000"),
+        (1, "$0.000000001"),
+        (999, "$0.000000999"),
+        (1_000, "$0.000001"),
+        (1_234_567, "$0.001234"),
+        (41_200_000_000, "$41.200000"),
+        (1_234_567_000_000_000, "$1,234,567.000000"),
+    ],
+)
+def test_money_is_dollars(nanos: int | None, text: str) -> None:
+    assert shown.money(nanos) == text
+
+
+def test_exact_money_leaves_nothing_out() -> None:
+    assert shown.exact_money(41_200_000_001) == "$41.200000001"
+    assert shown.exact_money(None) == "—"
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "text"),
+    [
+        (None, "—"),
+        (0, "0.0 ms"),
+        (850, "0.8 ms"),
+        (812_345, "812 ms"),
+        (1_240_000, "1.24 s"),
+        (125_000_000, "2 min 05 s"),
+    ],
+)
+def test_durations_have_the_unit_one_would_say(microseconds: int | None, text: str) -> None:
+    assert shown.duration(microseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("age", "text"),
+    [
+        (timedelta(seconds=5), "5 s ago"),
+        (timedelta(minutes=3, seconds=1), "3 min ago"),
+        (timedelta(hours=30, seconds=1), "30 h ago"),
+        (timedelta(days=9, seconds=1), "9 days ago"),
+        (-timedelta(days=9, minutes=1), "in 9 days"),
+    ],
+)
+def test_ages_are_one_word(age: timedelta, text: str) -> None:
+    assert f">{text}<" in shown.ago(timezone.now() - age)
+
+
+def test_an_old_moment_is_a_date() -> None:
+    assert f"{timezone.now() - timedelta(days=90):%d %b %Y}" in shown.ago(timezone.now() - timedelta(days=90))
+    assert shown.ago(None, "never") == "never"
+
+
+def test_the_timeline_fills_the_whole_bar() -> None:
+    drawn = shown.timeline(1_000, 600_000, 1_000_000)
+    assert 'x="0.000" width="0.100"' in drawn and 'x="60.000" width="40.000"' in drawn
+    assert shown.timeline(1_000, None, None) == "—"
+    assert 'width="100.000"' in shown.timeline(None, None, 5)
