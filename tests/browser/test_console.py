@@ -1,0 +1,177 @@
+"""Alice's first hour in the console, in a browser under the site's strict policy."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tenants.models import ApiKey, RequestRecord, Tenant, User
+from tests.browser.conftest import Shoot
+
+GIVEN, OWN = "a password for the first day", "an entirely new sentence"
+KEY = re.compile(r"sk-bridge_live_[0-9A-Za-z]{46}")
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def site(live_server: Any) -> str:
+    """The address of a running console with one user, whose password was given to her."""
+    User.objects.create_superuser("alice", password=GIVEN, must_change_password=True)
+    return str(live_server.url)
+
+
+def sign_in(page: Page, site: str, password: str) -> None:
+    page.goto(f"{site}/admin/")
+    page.get_by_label("Username").fill("alice")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+
+
+def choose_a_password(page: Page) -> None:
+    page.get_by_label("Old password").fill(GIVEN)
+    page.get_by_label("New password:", exact=True).fill(OWN)
+    page.get_by_label("New password confirmation").fill(OWN)
+    page.get_by_role("button", name="Change my password").click()
+
+
+def create_acme(page: Page) -> None:
+    page.get_by_label("Name").press_sequentially("Acme")  # the slug follows the keyboard
+    expect(page.get_by_label("Slug")).to_have_value("acme")
+    page.get_by_role("button", name="Create a tenant").click()
+
+
+def issue_a_key(page: Page, name: str) -> str:
+    page.get_by_label("Tenant").select_option(label="Acme")
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Issue a key").click()
+    shown = page.locator("#key").inner_text()
+    assert KEY.fullmatch(shown)
+    return shown
+
+
+def test_from_the_first_sign_in_to_a_revoked_key(page: Page, site: str, shoot: Shoot) -> None:
+    page.goto(site)
+    shoot("landing")
+    page.get_by_role("link", name="Open the console").click()
+    shoot("login")
+    sign_in(page, site, GIVEN)
+
+    expect(page.get_by_text("Choose a password of your own")).to_be_visible()
+    shoot("password")
+    choose_a_password(page)
+    page.goto(f"{site}/admin/")
+    shoot("overview-first")
+
+    page.get_by_role("link", name="Create a tenant").click()
+    create_acme(page)
+    page.goto(f"{site}/admin/")
+    page.get_by_role("link", name="Issue a key").click()
+    shoot("issue")
+    key = issue_a_key(page, "support bot")
+    assert page.url.endswith(f"/apikey/{ApiKey.objects.get().pk}/change/"), "a reload is a GET of the key's page"
+    shoot("issued")
+
+    page.get_by_role("button", name="Copy key").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == key
+    for snippet in page.locator("pre").all():
+        assert key in (snippet.text_content() or "")
+    page.get_by_role("link", name="I have stored it, continue").click()
+    expect(page.get_by_text(key[:23]).first).to_be_visible()
+    assert key not in page.content()
+    shoot("key")
+
+    page.get_by_role("link", name="Revoke…").click()
+    page.get_by_label("Reason").fill("leaked in a log")
+    shoot("revoke")
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("within a second on every worker")).to_be_visible()
+    expect(page.get_by_text("by alice: leaked in a log")).to_be_visible()
+
+
+@pytest.fixture
+def acme(page: Page, site: str) -> str:
+    """The site, signed in, with Acme."""
+    User.objects.update(must_change_password=False)
+    sign_in(page, site, GIVEN)
+    page.goto(f"{site}/admin/tenants/tenant/add/")
+    create_acme(page)
+    return site
+
+
+def test_a_reload_shows_the_keys_page_and_issues_nothing(page: Page, acme: str) -> None:
+    page.goto(f"{acme}/admin/tenants/apikey/add/")
+    key = issue_a_key(page, "support bot")
+    page.reload()
+    expect(page.get_by_role("heading", name="support bot (Acme)")).to_be_visible()
+    assert key not in page.content()
+    page.go_back()
+    assert key not in page.content()
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_double_click_issues_one_key(page: Page, acme: str) -> None:
+    page.goto(f"{acme}/admin/tenants/apikey/add/")
+    page.get_by_label("Tenant").select_option(label="Acme")
+    page.get_by_label("Name").fill("impatient")
+    page.get_by_role("button", name="Issue a key").dblclick()
+    expect(page.locator("#key")).to_have_text(KEY)
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_pasted_key_never_leaves_the_browser(page: Page, acme: str) -> None:
+    page.goto(f"{acme}/admin/tenants/apikey/add/")
+    key = issue_a_key(page, "support bot")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{acme}/admin/tenants/apikey/")
+    page.get_by_label("Search").fill(f" {key} ")
+    page.get_by_label("Search").press("Enter")
+    expect(page.get_by_text("Clear")).to_be_visible()
+    expect(page.get_by_role("link", name="support bot")).to_be_visible()
+    assert not [url for url in asked if key[-30:] in url]
+
+
+def test_requests_are_explored(page: Page, acme: str, shoot: Shoot) -> None:
+    page.goto(f"{acme}/admin/tenants/apikey/add/")
+    issue_a_key(page, "support bot")
+    key = ApiKey.objects.get()
+    common = {"tenant_id": key.tenant_id, "key_id": key.pk, "key_hint": "hint", "mode": "live", "dialect": "chat"}
+    timing = {"queue_us": 900, "first_token_us": 640_000, "total_us": 2_300_000}
+    for number in range(60):
+        state = {"state": "refused", "status": 429} if number % 7 == 0 else {"state": "settled", "status": 200}
+        RequestRecord.objects.create(**common, **timing, **state, model="claude-sonnet-5-5", cost_nanos=number * 10**6)
+    page.goto(f"{acme}/admin/")
+    shoot("overview")
+    page.get_by_role("link", name="All requests").click()
+    shoot("requests")
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_text("10 shown")).to_be_visible()
+    page.get_by_role("link", name="Newer").click()
+    page.get_by_label("By state").select_option("refused")
+    expect(page.get_by_text("9 shown")).to_be_visible()
+    assert page.url.endswith("?since=24h&state=refused"), "only what was chosen is in the address"
+    page.locator("#result_list tbody th a").first.click()
+    expect(page.get_by_role("link", name="Previous of this key")).to_be_visible()
+    shoot("request")
+
+
+def test_the_rest_of_the_console_keeps_to_the_policy(page: Page, acme: str, shoot: Shoot) -> None:
+    alice, tenant = User.objects.get().pk, Tenant.objects.get().pk
+    names = [
+        "tenants/tenant/",
+        "tenants/apikey/",
+        "tenants/user/",
+        "tenants/user/add/",
+        f"tenants/user/{alice}/change/",
+    ]
+    names += [f"tenants/tenant/{tenant}/{page_name}/" for page_name in ("change", "suspend", "history")]
+    for name in names:
+        page.goto(f"{acme}/admin/{name}")
+        shoot(name.removeprefix("tenants/").replace("/", "-").strip("-"))
+    page.get_by_role("button", name="Toggle theme").click()
+    assert page.evaluate("document.documentElement.dataset.theme") in ("light", "dark")
