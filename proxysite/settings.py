@@ -132,11 +132,9 @@ def _database() -> dict[str, object]:
     if EMBEDDED_DATABASE:
         config: dict[str, object] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "bridge.sqlite3")}
     else:
-        try:
-            config = dict(env.env.db_url_config(DATABASE_URL))
-        except Exception:
-            config = {}
-        if not config.get("ENGINE"):
+        known = DATABASE_URL.startswith(("postgres://", "postgresql://", "sqlite:///"))
+        config = dict(env.env.db_url_config(DATABASE_URL)) if known else {}
+        if not config.get("ENGINE"):  # the text is not shown: it holds a password
             raise ImproperlyConfigured("DATABASE_URL is not valid: it accepts postgres://user:password@host:port/name.")
     if "sqlite" in str(config["ENGINE"]):
         # Immediate transactions wait for the writer's lock; deferred ones fail at once when they upgrade.

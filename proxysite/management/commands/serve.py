@@ -38,7 +38,6 @@ class Command(BaseCommand):
         _prepare_database(migrate=settings.EMBEDDED_DATABASE or options["migrate"])
         self._tell(bootstrap.first_steps())
         self.stdout.flush()
-        connection.close()
         from proxysite.server import fresh_metrics_dir
 
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(fresh_metrics_dir())

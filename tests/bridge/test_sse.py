@@ -1,0 +1,58 @@
+"""The same events, however the network cut them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge import sse
+from bridge.sse import EventTooLarge, Parser
+
+STREAM = (
+    b': a comment\n\nevent: one\ndata: {"a": 1}\n\n'
+    b"data:no space\r\n\r\ndata: two\ndata: lines\n\nid: 7\nretry: 5\n"
+    b"data: \xe2\x80\xa8 kept\n\n\n\ndata\n\ndata: end\r\r"
+)
+EVENTS = [b'{"a": 1}', b"no space", b"two\nlines", b"\xe2\x80\xa8 kept", b"", b"end"]
+
+
+def parsed(*pieces: bytes) -> list[bytes]:
+    parser = Parser()
+    found = [event for piece in pieces for event in parser.feed(piece)]
+    return found + parser.finish()
+
+
+def test_a_whole_stream() -> None:
+    assert parsed(STREAM) == EVENTS
+
+
+def test_every_single_cut_gives_the_same_events() -> None:
+    for cut in range(len(STREAM) + 1):
+        assert parsed(STREAM[:cut], STREAM[cut:]) == EVENTS, cut
+
+
+def test_byte_by_byte() -> None:
+    assert parsed(*(STREAM[i : i + 1] for i in range(len(STREAM)))) == EVENTS
+
+
+def test_an_event_without_its_empty_line_is_not_an_event() -> None:
+    assert parsed(b"data: almost\n") == []
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=6))
+def test_any_bytes_cut_anywhere_parse_alike_and_never_fail(content: bytes, cuts: list[int]) -> None:
+    edges = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
+    pieces = [content[a:b] for a, b in pairwise(edges)]
+    assert parsed(*pieces) == parsed(content)
+
+
+@pytest.mark.parametrize("line", [b"data: " + b"x" * 50 + b"\n", b"x" * 50])
+def test_an_event_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
+    parser = Parser()
+    with pytest.raises(EventTooLarge):
+        for _ in range(1000):
+            parser.feed(line)

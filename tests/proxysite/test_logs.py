@@ -1,0 +1,54 @@
+"""Log lines hold no secret, whatever is logged and however it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+
+import pytest
+
+from proxysite.logs import JSONFormatter, NoFrameVariables, Redact, TextFormatter, redact
+from tenants import keys
+from tenants.values import Mode
+
+OURS = keys.mint(Mode.LIVE)
+SECRETS = [OURS.text, "sk-ant-api03-" + "x" * 20, "Bearer abcdefghijkl", "hunter2secret"]
+
+
+def logged(formatter: logging.Formatter, *args: object, **kwargs: object) -> str:
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter)
+    handler.addFilter(Redact())
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    logger.error(*args, **kwargs)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("formatter", [JSONFormatter(), TextFormatter()])
+def test_secrets_are_removed_from_messages_arguments_extras_and_traces(formatter: logging.Formatter) -> None:
+    url = "postgres://bridge:hunter2secret@db/bridge"
+    try:
+        raise RuntimeError(" ".join([*SECRETS[:3], url]))
+    except RuntimeError:
+        text = logged(
+            formatter, f"{OURS.text} %s", SECRETS[1], extra={"header": SECRETS[2], "url": url}, exc_info=sys.exc_info()
+        )
+    assert not [secret for secret in SECRETS if secret in text]
+    assert OURS.public_id in text and "RuntimeError" in text
+
+
+def test_a_line_is_one_json_object() -> None:
+    line = json.loads(logged(JSONFormatter(), "hello\n%s", "world", extra={"request_id": "r", "odd": object()}))
+    assert (line["message"], line["level"], line["request_id"]) == ("hello\nworld", "error", "r")
+
+
+def test_plain_text_is_left_alone() -> None:
+    assert redact("sk-bridge is a prefix, basic facts too") == "sk-bridge is a prefix, basic facts too"
+
+
+def test_error_reports_show_no_variables() -> None:
+    assert list(NoFrameVariables().get_traceback_frame_variables(None, sys._getframe())) == []
