@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -62,6 +62,12 @@ class TenantAdmin(VerbAdmin[Tenant]):
         if db_field.name == "note":
             kwargs["widget"] = forms.Textarea(attrs={"rows": 3})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def response_post_save_add(self, request: HttpRequest, obj: Tenant) -> HttpResponseRedirect:
+        """On to the new tenant's own page: from there its first key is issued."""
+        if not self.has_view_or_change_permission(request, obj):
+            return super().response_post_save_add(request, obj)
+        return HttpResponseRedirect(reverse("admin:tenants_tenant_change", args=(obj.pk,)))
 
     @admin.display(description="short name", ordering="slug")
     def slug_name(self, tenant: Tenant) -> SafeString | str:

@@ -50,6 +50,7 @@ def issue_a_key(page: Page, name: str) -> str:
     page.get_by_role("button", name="Issue a key").click()
     shown = page.locator("#key").inner_text()
     assert KEY.fullmatch(shown)
+    expect(page).to_have_url(re.compile(r"/apikey/[0-9a-f-]{36}/change/$"))
     return shown
 
 
@@ -68,11 +69,11 @@ def test_from_the_first_sign_in_to_a_revoked_key(page: Page, site: str, shoot: S
 
     page.get_by_role("link", name="Create a tenant").click()
     create_acme(page)
-    page.goto(f"{site}/admin/")
     page.get_by_role("link", name="Issue a key").click()
+    expect(page.get_by_label("Tenant").locator("option:checked")).to_have_text("Acme")
     shoot("issue")
     key = issue_a_key(page, "support bot")
-    assert page.url.endswith(f"/apikey/{ApiKey.objects.get().pk}/change/"), "a reload is a GET of the key's page"
+    expect(page).to_have_url(f"{site}/admin/tenants/apikey/{ApiKey.objects.get().pk}/change/")
     shoot("issued")
 
     page.get_by_role("button", name="Copy key").click()
