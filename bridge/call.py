@@ -74,16 +74,12 @@ class Call:
         """Closes the record with the usage so far. Synchronous, so that no cancellation can come in between."""
         if self.entry.closed:
             return
-        total = time.monotonic()
-        first = self._since(self.first_token) if self.first_token else None
-        row: dict[str, Any] = {
-            "state": state,
-            "status": status,
-            "total_us": self._since(total),
-            "first_token_us": first,
-        }
-        self.entry.close(**row, **self._usage_columns(state, columns.get("error_code", "")), **columns)
-        telemetry.settled(self.entry.columns)
+        row: dict[str, Any] = {"state": state, "status": status, **columns}
+        row["total_us"] = self._since(time.monotonic())
+        row["first_token_us"] = self._since(self.first_token) if self.first_token else None
+        row.update(self._usage_columns(state, columns.get("error_code", "")))
+        self.entry.close(**row)
+        telemetry.settled({**self.entry.columns, **row})
 
     def mark(self) -> None:
         """Notes the usage so far, every few seconds of a stream."""

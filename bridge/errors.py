@@ -116,15 +116,16 @@ def shutdown() -> ApiError:
 
 _ACCOUNT = "The upstream account of this gateway has a problem; its administrator can see which."
 
-# By Anthropic's error type; by HTTP status where there is none (an HTML page from the edge, an empty body).
+# By Anthropic's error type (no text: upstream's own words are for the client); by HTTP status where there is none (an
+# HTML page from the edge, an empty body).
 _BY_TYPE: dict[str, tuple[str, str | None]] = {
     "invalid_request_error": ("rejected_upstream", None),
     "authentication_error": ("upstream_auth", _ACCOUNT),
     "permission_error": ("upstream_auth", _ACCOUNT),
     "billing_error": ("upstream_billing", _ACCOUNT),
     "not_found_error": ("model_not_found", None),
-    "request_too_large": ("too_large", "The request is larger than upstream accepts (32 MB)."),
-    "rate_limit_error": ("rate_limited", "Rate limit reached upstream."),
+    "request_too_large": ("too_large", None),
+    "rate_limit_error": ("rate_limited", None),
     "timeout_error": ("upstream_timeout", "Upstream timed out while working on the request."),
     "overloaded_error": ("overloaded", "The engine is currently overloaded, please try again later."),
     "conflict_error": ("upstream_error", "Upstream reported a conflict; try again."),
@@ -146,6 +147,8 @@ _TYPE_BY_STATUS: dict[int, str] = {
 # An invalid_request_error that is not the client's fault, or that clients know by another code.
 _BILLING = re.compile(r"credit balance is too low|reached your specified API usage limits", re.I)
 _TOO_LONG = re.compile(r"prompt is too long(?:: (\d+) tokens > (\d+) maximum)?", re.I)
+# Limits are told with whose they are; that is not the tenants' business.
+_ACCOUNT_IDS = re.compile(r"\b(?:org|wrkspc)_\w+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.I)
 _SPEND_CAPS = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 
 
@@ -186,9 +189,10 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
         return ApiError(kind, f"The model `{name}` does not exist or you do not have access to it.", "model")
     if kind == "rate_limited" and (error.details or {}).get("error_code") in _SPEND_CAPS:
         return ApiError("upstream_billing", _ACCOUNT, retry=False)
+    text = text or _ACCOUNT_IDS.sub("…", error.message) or "Upstream refused the request."
     if kind == "rate_limited" and "retry-after" in headers:
-        text = f"{text} Please try again in {headers['retry-after']}s."
-    return ApiError(kind, text or "", headers=headers)
+        text = f"{text.rstrip('.')}. Please try again in {headers['retry-after']}s."
+    return ApiError(kind, text, headers=headers)
 
 
 def _rejected(message: str) -> ApiError:

@@ -42,8 +42,9 @@ class Parser:
         return events
 
     def finish(self) -> list[bytes]:
-        """The event that only the end of the stream completes: one whose last line end was a lone CR."""
-        return self.feed(b"\n") if self._rest.endswith(b"\r") else []
+        """What the end of the stream completes: some servers leave out the last empty line. Whether the data is whole
+        is for whoever decodes it to say."""
+        return self.feed(b"\n\n")
 
     def _field(self, line: bytes) -> None:
         if line.startswith(b"data:"):

@@ -230,7 +230,7 @@ class Answer:
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
-            return self._events(self._parser.finish()) or _truncated()
+            return self._last_events()
         except httpx.ReadTimeout:
             raise ApiError("upstream_stalled", "Upstream stopped sending.", retry=False) from None
         except _BROKEN as error:
@@ -242,19 +242,26 @@ class Answer:
         self._check_progress(events)
         return events
 
+    def _last_events(self) -> list[Event]:
+        """What only the end of the body completed; nothing, or half an event, is a cut."""
+        try:
+            events = self._events(self._parser.finish())
+        except ApiError as error:
+            raise _truncated() if error.kind == "upstream_malformed" else error
+        if not events:
+            raise _truncated()
+        return events
+
     def _events(self, datas: list[bytes]) -> list[Event]:
+        """Decodes. A failure among them is met on the next read, after what came before it has been delivered."""
         events: list[Event] = []
         for data in datas:
-            try:
-                event = decode_event(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise ApiError("upstream_malformed", "Upstream sent an event that is not valid.") from None
-            if event.type == "error":
-                failure = event.error
-                self._failure = errors.from_event(failure.type if failure else "", failure.message if failure else "")
+            self._failure = failure = _failure_in(event := _decoded(data))
+            if failure is not None:
                 if not events:
-                    raise self._failure
-                break  # what came before it is delivered first
+                    raise failure
+                break
+            assert event is not None
             if event.type != "ping":
                 events.append(event)
             if event.type == "message_stop":
@@ -269,6 +276,22 @@ class Answer:
             raise ApiError("upstream_stalled", "Upstream sent nothing but pings.", retry=False)
         if now - self._started > self._deadlines.total:
             raise ApiError("upstream_timeout", "The answer took longer than this gateway allows.", retry=False)
+
+
+def _decoded(data: bytes) -> Event | None:
+    try:
+        return decode_event(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _failure_in(event: Event | None) -> ApiError | None:
+    """The failure that an event is, if it is one."""
+    if event is None:
+        return ApiError("upstream_malformed", "Upstream sent an event that is not valid.")
+    if event.type != "error":
+        return None
+    return errors.from_event(event.error.type if event.error else "", event.error.message if event.error else "")
 
 
 class _Retryable(Exception):
@@ -295,8 +318,8 @@ def _unreachable(error: BaseException) -> ApiError:
     return ApiError("upstream_unreachable", "Upstream could not be reached.")
 
 
-def _truncated() -> list[Event]:
-    raise ApiError("upstream_truncated", "The stream from upstream ended before the answer did.")
+def _truncated() -> ApiError:
+    return ApiError("upstream_truncated", "The stream from upstream ended before the answer did.")
 
 
 def _seconds(retry_after: str | None) -> float | None:

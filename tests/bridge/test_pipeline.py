@@ -180,6 +180,26 @@ async def test_every_cut_of_a_recorded_stream_is_an_error(stage: Stage) -> None:
         assert b'"error"' in got.body, cut
 
 
+async def test_a_last_event_without_its_empty_line_is_the_end_all_the_same(stage: Stage) -> None:
+    stage.play(wire.streamed(b"".join(wire.answer("Hello"))[:-1]))
+    assert (await stage.client.chat()).json()["choices"][0]["message"]["content"] == "Hello"
+
+
+async def test_a_flood_of_mistakes_is_400_each_time_and_shares_a_record(stage: Stage) -> None:
+    answers = [await stage.client.chat(temperature=9) for _ in range(40)]
+    assert {got.status for got in answers} == {400}
+    stage.app._journal._refusals._turn(-1)  # as if the second were over
+    records = await stage.records()
+    assert sum(record.count for record in records) == 40 and len(records) < 40
+
+
+async def test_a_rate_limit_says_what_upstream_said_but_not_whose_it_is(stage: Stage) -> None:
+    text = "This would exceed your organization's limit (org: 5f0e8f3c-1b1c-4a9b-8d5e-0123456789ab, org_12ab)."
+    stage.play(wire.failed(429, "rate_limit_error", text, retry_after="60"))
+    message = (await stage.client.chat()).error["message"]
+    assert message == "This would exceed your organization's limit (org: …, …). Please try again in 60s."
+
+
 async def test_overload_is_retried_and_the_record_counts_the_attempts(stage: Stage) -> None:
     transport = stage.play(wire.failed(529, "overloaded_error"), wire.streamed(*wire.answer("Hi")))
     got = await stage.client.chat()

@@ -38,8 +38,10 @@ def test_byte_by_byte() -> None:
     assert parsed(*(STREAM[i : i + 1] for i in range(len(STREAM)))) == EVENTS
 
 
-def test_an_event_without_its_empty_line_is_not_an_event() -> None:
-    assert parsed(b"data: almost\n") == []
+def test_the_end_of_the_stream_completes_what_is_there() -> None:
+    assert parsed(b"data: one\n") == [b"one"]
+    assert parsed(b"data: on") == [b"on"]
+    assert Parser().feed(b"data: one\n") == []
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=6))
