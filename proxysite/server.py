@@ -23,12 +23,42 @@ from gunicorn.workers import gasgi
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 
 
+EARLY_BYTES = 256 * 1024  # of a next request that are kept before its turn
+
+
 class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
-    """One connection. Knows whether it is idle, and answers malformed HTTP with OpenAI's error object."""
+    """One connection. Knows whether it is idle, answers malformed HTTP with OpenAI's error object, and waits with a
+    next request that arrives before the last one has been put away.
+
+    (gunicorn would feed it to the parser, whose C version keeps only the first bytes of it, and then close the
+    connection: a quick client with a large body on a kept-alive connection would see it break.)
+    """
 
     def connection_made(self, transport: Any) -> None:
+        self._early = bytearray()
         super().connection_made(transport)
         self.worker.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        parser = self._callback_parser
+        if self._early or (parser is not None and parser.is_complete):
+            self._early += data
+            if len(self._early) > EARLY_BYTES:
+                self._pause_reading()
+            return
+        super().data_received(data)
+
+    def _resume_reading(self) -> None:
+        """Called, among others, right before the parser is made ready for the next request."""
+        super()._resume_reading()
+        if self._early:
+            self.worker.loop.call_soon(self._feed_early)
+
+    def _feed_early(self) -> None:
+        if self._closed or self._callback_parser is None or self._callback_parser.is_complete:
+            return
+        early, self._early = bytes(self._early), bytearray()
+        super().data_received(early)
 
     def close_if_idle(self) -> None:
         """Ends a kept-alive connection that waits for its next request."""
