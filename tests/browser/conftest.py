@@ -1,4 +1,7 @@
-"""A real browser for the console: the system's Chromium, a fresh profile each time, every complaint of it a failure."""
+"""A real browser for the console (run: pytest -o addopts= tests/browser): any complaint of it fails the test.
+
+The system's Chromium with a fresh profile each time. With SCREENSHOTS=folder every page is also kept as pictures.
+"""
 
 from __future__ import annotations
 
