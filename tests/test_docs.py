@@ -1,0 +1,30 @@
+"""What the documents say is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bridge import sandbox_script
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_sandbox_page_has_every_marker() -> None:
+    table = [line for line in (sandbox_script.__doc__ or "").splitlines() if line.startswith("|")]
+    assert len(table) > 10 and "\n".join(table) in (ROOT / "docs/sandbox.md").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(document: Path) -> None:
+    for name in re.findall(r"`((?:bridge|tenants|proxysite|tests|docs)/[\w./]+\.\w+)`", document.read_text()):
+        assert (ROOT / name).exists(), name
