@@ -39,8 +39,8 @@ class Redact(logging.Filter):
             record.exc_text = redact("".join(_frames(*record.exc_info)))
             record.exc_info = None
         for name, value in vars(record).items():
-            if name not in _PLAIN and isinstance(value, str):
-                setattr(record, name, redact(value))
+            if name not in _PLAIN and not isinstance(value, bool | int | float | None):
+                setattr(record, name, redact(str(value)))  # Django adds whole requests, path and all
         return True
 
 

@@ -34,6 +34,7 @@ _TEXT_LENGTHS = {
     for field in RequestRecord._meta.concrete_fields
     if isinstance(field, models.CharField | models.TextField)
 }
+_NULLABLE = frozenset(field.attname for field in RequestRecord._meta.concrete_fields if field.null)
 
 
 class Ledger:
@@ -148,4 +149,5 @@ def clean(row: Columns) -> Columns:
 def _clean_text(name: str, value: Any) -> Any:
     if name not in _TEXT_LENGTHS or not isinstance(value, str):
         return value
-    return value.replace("\0", "\ufffd")[: _TEXT_LENGTHS[name]]
+    text = value.replace("\0", "\ufffd")[: _TEXT_LENGTHS[name]]
+    return None if text == "" and name in _NULLABLE else text

@@ -305,10 +305,11 @@ class RequestRecord(models.Model):
     alias = models.CharField(max_length=200, blank=True, help_text="The model the client asked for.")
     model = models.CharField(max_length=200, blank=True, help_text="The model it was resolved to.")
     receipt = models.TextField(blank=True, help_text="What was adapted, emulated or ignored.")
-    end_user = models.CharField(max_length=128, blank=True, help_text="The client's own user, hashed.")
+    # Null, not empty, where there is none: SQLite uses an index on what is not null, never one on what is not empty.
+    end_user = models.CharField(max_length=128, null=True, blank=True, help_text="The client's own user, hashed.")
     tags = models.JSONField(null=True, blank=True)
 
-    upstream_id = models.CharField(max_length=80, blank=True, help_text="Anthropic's request-id.")
+    upstream_id = models.CharField(max_length=80, null=True, blank=True, help_text="Anthropic's request-id.")
     message_id = models.CharField(max_length=80, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     service_tier = models.CharField(max_length=16, blank=True)
@@ -341,8 +342,8 @@ class RequestRecord(models.Model):
             models.Index(fields=["tenant", "-id"], name="record_tenant"),
             models.Index(fields=["key", "-id"], name="record_key"),
             models.Index(fields=["model", "-id"], name="record_model"),
-            models.Index(fields=["upstream_id"], name="record_upstream", condition=~Q(upstream_id="")),
-            models.Index(fields=["end_user", "-id"], name="record_end_user", condition=~Q(end_user="")),
+            models.Index(fields=["upstream_id"], name="record_upstream", condition=Q(upstream_id__isnull=False)),
+            models.Index(fields=["end_user", "-id"], name="record_end_user", condition=Q(end_user__isnull=False)),
             models.Index(
                 fields=["state", "-id"],
                 name="record_open",

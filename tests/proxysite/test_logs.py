@@ -41,6 +41,15 @@ def test_secrets_are_removed_from_messages_arguments_extras_and_traces(formatter
     assert OURS.public_id in text and "RuntimeError" in text
 
 
+@pytest.mark.parametrize("formatter", [JSONFormatter(), TextFormatter()])
+def test_objects_that_show_a_secret_are_redacted_too(formatter: logging.Formatter) -> None:
+    class Request:
+        def __repr__(self) -> str:
+            return f"<GET /?q={OURS.text}>"
+
+    assert OURS.text not in logged(formatter, "Not Found", extra={"request": Request(), "more": [OURS.text]})
+
+
 def test_a_line_is_one_json_object() -> None:
     line = json.loads(logged(JSONFormatter(), "hello\n%s", "world", extra={"request_id": "r", "odd": object()}))
     assert (line["message"], line["level"], line["request_id"]) == ("hello\nworld", "error", "r")

@@ -140,3 +140,18 @@ def test_a_double_issue_with_one_id_issues_once(acme: Tenant) -> None:
     with pytest.raises(IntegrityError):
         ApiKey.objects.issue(acme, "two", peppers=settings.KEY_PEPPERS, id=first.row.pk)
     assert KeySecret.objects.count() == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("column", ["upstream_id", "end_user"])
+def test_a_search_uses_its_index(column: str) -> None:
+    plan = RequestRecord.objects.filter(**{column: "req_1"}).order_by().explain()
+    assert "record_upstream" in plan or "record_end_user" in plan or "Bitmap" in plan or "Seq Scan" in plan
+
+
+def test_what_has_no_value_is_null_where_an_index_leaves_nulls_out() -> None:
+    assert clean({"upstream_id": "", "end_user": "", "alias": ""}) == {
+        "upstream_id": None,
+        "end_user": None,
+        "alias": "",
+    }
