@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from tenants import ids, journal
 from tenants.database import Database
@@ -143,10 +143,10 @@ def test_a_double_issue_with_one_id_issues_once(acme: Tenant) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("column", ["upstream_id", "end_user"])
-def test_a_search_uses_its_index(column: str) -> None:
-    plan = RequestRecord.objects.filter(**{column: "req_1"}).order_by().explain()
-    assert "record_upstream" in plan or "record_end_user" in plan or "Bitmap" in plan or "Seq Scan" in plan
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL scans a table as small as this one")
+@pytest.mark.parametrize(("column", "index"), [("upstream_id", "record_upstream"), ("end_user", "record_end_user")])
+def test_a_search_uses_its_index(column: str, index: str) -> None:
+    assert f"USING INDEX {index}" in RequestRecord.objects.filter(**{column: "req_1"}).order_by().explain()
 
 
 def test_what_has_no_value_is_null_where_an_index_leaves_nulls_out() -> None:
