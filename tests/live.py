@@ -58,7 +58,7 @@ class Server:
     def __init__(self, env: Mapping[str, str] | None = None, workers: int = 2) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bridge-live-"))
         self.data_dir = self.folder / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.base = f"{self.url}/v1"
         self.env = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
@@ -203,7 +203,7 @@ class Server:
         return [pid for pid, _, group in _processes() if group == self.pid]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Below the range that outgoing connections take theirs from, so that it stays free until the server has it."""
     for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
