@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.contract.clients import Tape
+from tests.contract.clients import AsyncClient, Client, Tape
 from tests.live import Server
 
 
@@ -29,6 +29,13 @@ def tape() -> Iterator[Tape]:
     tape = Tape()
     yield tape
     tape.judge()
+
+
+@pytest.fixture(params=[Client, AsyncClient], ids=["sync", "async"])
+def client(request: pytest.FixtureRequest, server: Server, key: str, tape: Tape) -> Client:
+    """OpenAI's client, with and without async."""
+    kind: type[Client] = request.param
+    return kind(tape, base_url=server.base, api_key=key)
 
 
 @pytest.fixture

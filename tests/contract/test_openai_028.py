@@ -73,7 +73,7 @@ def streamed(result: dict[str, Any], *, include_usage: bool = False) -> validate
 
 
 @pytest.mark.parametrize("path", ["/v1", "", "/v1/"], ids=["/v1", "without", "/v1/"])
-def test_any_base_answers_whole_and_in_a_stream(run: Run, server: Server, create: str, path: str):
+def test_any_base_answers_whole_and_in_a_stream(run: Run, server: Server, create: str, path: str) -> None:
     """The client adds no version, and doubles the slash."""
     base = server.url + path
     assert completed(run(create, asked(ECHO + "Hello"), api_base=base)) == "Hello"
@@ -81,7 +81,7 @@ def test_any_base_answers_whole_and_in_a_stream(run: Run, server: Server, create
 
 
 @pytest.mark.parametrize("path", ["/v1", ""], ids=["/v1", "without"])
-def test_an_engine_is_a_model_in_the_url(run: Run, server: Server, path: str):
+def test_an_engine_is_a_model_in_the_url(run: Run, server: Server, path: str) -> None:
     arguments = {"engine": MODEL, "messages": [{"role": "user", "content": ECHO + "Hello"}]}
     assert completed(run("ChatCompletion.create", arguments, api_base=server.url + path)) == "Hello"
     assert (
@@ -91,27 +91,27 @@ def test_an_engine_is_a_model_in_the_url(run: Run, server: Server, path: str):
 
 
 @pytest.mark.parametrize("path", ["", "/"])
-def test_azure_has_deployments_for_models(run: Run, server: Server, create: str, path: str):
+def test_azure_has_deployments_for_models(run: Run, server: Server, create: str, path: str) -> None:
     arguments = {"deployment_id": MODEL, "messages": [{"role": "user", "content": ECHO + "Hello"}]}
     azure = {"api_type": "azure", "api_base": server.url + path, "api_version": "2023-05-15"}
     assert completed(run(create, arguments, **azure)) == "Hello"
     assert streamed(run(create, {**arguments, "stream": True}, **azure)).text == "Hello"
 
 
-def test_what_scripts_of_that_time_send_is_understood(run: Run):
+def test_what_scripts_of_that_time_send_is_understood(run: Run) -> None:
     arguments = asked(ECHO + "Hello", temperature=0.7, max_tokens=256, top_p=1, frequency_penalty=0, presence_penalty=0)
     result = run("ChatCompletion.create", {**arguments, "user": "bob", "request_timeout": 30})
     assert completed(result) == "Hello"
     assert isinstance(result["response_ms"], int)
 
 
-def test_usage_ends_the_stream_that_asked_for_it(run: Run):
+def test_usage_ends_the_stream_that_asked_for_it(run: Run) -> None:
     result = run("ChatCompletion.create", asked("Hello", stream=True, stream_options={"include_usage": True}))
     usage = streamed(result, include_usage=True).usage
     assert usage is not None and usage["completion_tokens"] > 0
 
 
-def test_a_limit_of_tokens_and_a_refusal_have_their_finish_reasons(run: Run):
+def test_a_limit_of_tokens_and_a_refusal_have_their_finish_reasons(run: Run) -> None:
     assert streamed(
         run("ChatCompletion.create", asked("[sandbox:lorem]", max_tokens=3, stream=True))
     ).finish_reason == ("length")
@@ -119,14 +119,14 @@ def test_a_limit_of_tokens_and_a_refusal_have_their_finish_reasons(run: Run):
     assert streamed(refused).finish_reason == "content_filter"
 
 
-def test_models_are_listed_and_found(run: Run):
+def test_models_are_listed_and_found(run: Run) -> None:
     listed = run("Model.list")["answer"]
     assert MODEL in [row["id"] for row in validate.models(json.dumps(listed).encode())["data"]]
     assert validate.model(run("Model.retrieve", {"id": MODEL})["answer"])["id"] == MODEL
 
 
 @pytest.mark.parametrize("name", ["nobody", "org/model"])
-def test_an_unknown_model_is_not_found(run: Run, name: str):
+def test_an_unknown_model_is_not_found(run: Run, name: str) -> None:
     for error in (
         run("Model.retrieve", {"id": name})["error"],
         run("ChatCompletion.create", asked("x", model=name))["error"],
@@ -147,14 +147,14 @@ ERRORS: dict[str, tuple[dict[str, Any], str, int]] = {
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(("change", "error", "status"), ERRORS.values(), ids=ERRORS)
-def test_an_error_has_its_class(run: Run, change: dict[str, Any], error: str, status: int, stream: bool):
+def test_an_error_has_its_class(run: Run, change: dict[str, Any], error: str, status: int, stream: bool) -> None:
     result = run("ChatCompletion.create", {**asked("Hello", stream=stream), **change})
     assert (result["error"]["class"], result["error"]["http_status"]) == (error, status)
     assert result["error"]["user_message"]
     assert "Invalid response object" not in result["error"]["user_message"]
 
 
-def test_a_bad_key_is_an_authentication_error(run: Run, create: str):
+def test_a_bad_key_is_an_authentication_error(run: Run, create: str) -> None:
     for arguments in (asked("Hello"), asked("Hello", stream=True)):
         error = run(create, arguments, api_key="sk-of-another-service")["error"]
         assert (error["class"], error["http_status"]) == ("AuthenticationError", 401)
@@ -162,7 +162,7 @@ def test_a_bad_key_is_an_authentication_error(run: Run, create: str):
 
 
 @pytest.mark.parametrize("marker", ["cut", "error_midstream"])
-def test_a_stream_that_breaks_is_an_error_and_never_an_end(run: Run, create: str, marker: str):
+def test_a_stream_that_breaks_is_an_error_and_never_an_end(run: Run, create: str, marker: str) -> None:
     result = run(create, asked(f"[sandbox:{marker} after=3] one two three four five", stream=True))
     assert result["error"]["class"] == "APIError"
     assert "(Error occurred while streaming.)" in result["error"]["user_message"]

@@ -105,19 +105,19 @@ def run(script: Path, server: Server, key: str) -> Run:
 # --- Answers --------------------------------------------------------------------------------------------------------
 
 
-def test_a_whole_answer(run: Run, server: Server):
+def test_a_whole_answer(run: Run, server: Server) -> None:
     result = run("whole", asked(ECHO + UNICODE))
     assert result.text == UNICODE
     until(lambda: server.records(id=result.request_id, state="settled"))
 
 
-def test_a_streamed_answer_comes_in_pieces_that_add_up_to_the_whole_one(run: Run):
+def test_a_streamed_answer_comes_in_pieces_that_add_up_to_the_whole_one(run: Run) -> None:
     whole, streamed = run("whole", asked("Hello")), run("streamed", asked("Hello"))
     assert streamed.stream.text == whole.text
     assert streamed.chunks == streamed.stream.chunks
 
 
-def test_the_stream_helper_builds_the_whole_answer(run: Run):
+def test_the_stream_helper_builds_the_whole_answer(run: Run) -> None:
     params = asked("[sandbox:think] " + ECHO + UNICODE, stream_options={"include_usage": True})
     whole, helped = run("whole", params), run("helped", params)
     assert helped.text == whole.text == UNICODE
@@ -129,7 +129,7 @@ def test_the_stream_helper_builds_the_whole_answer(run: Run):
     assert "error" not in helped.events and "abort" not in helped.events
 
 
-def test_usage_ends_the_stream_that_asked_for_it(run: Run):
+def test_usage_ends_the_stream_that_asked_for_it(run: Run) -> None:
     *others, last = run("streamed", asked("Hello", stream_options={"include_usage": True})).chunks
     assert last["choices"] == [] and last["usage"]["completion_tokens"] > 0
     assert all(chunk["usage"] is None for chunk in others)
@@ -138,13 +138,13 @@ def test_usage_ends_the_stream_that_asked_for_it(run: Run):
 @pytest.mark.parametrize(
     ("text", "finish_reason"), [("[sandbox:refusal] Hello", "content_filter"), ("[sandbox:max_tokens] Hello", "length")]
 )
-def test_an_answer_that_ends_otherwise_says_how(run: Run, text: str, finish_reason: str):
+def test_an_answer_that_ends_otherwise_says_how(run: Run, text: str, finish_reason: str) -> None:
     assert run("whole", asked(text)).answer["choices"][0]["finish_reason"] == finish_reason
     assert run("streamed", asked(text)).stream.finish_reason == finish_reason
     assert run("helped", asked(text)).answer["choices"][0]["finish_reason"] == finish_reason
 
 
-def test_a_refusal_has_its_reason_however_it_is_read(run: Run):
+def test_a_refusal_has_its_reason_however_it_is_read(run: Run) -> None:
     wanted = "Bridge's sandbox refused, as the request asked."
     for call in ("whole", "helped"):
         assert run(call, asked("[sandbox:refusal] Hello")).answer["choices"][0]["message"]["refusal"] == wanted
@@ -154,18 +154,18 @@ def test_a_refusal_has_its_reason_however_it_is_read(run: Run):
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
-def test_the_base_url_may_end_as_it_likes(run: Run, server: Server, path: str):
+def test_the_base_url_may_end_as_it_likes(run: Run, server: Server, path: str) -> None:
     assert run("whole", asked(ECHO + "Hello"), baseURL=server.url + path).text == "Hello"
     assert run("streamed", asked(ECHO + "Hello"), baseURL=server.url + path).stream.text == "Hello"
 
 
-def test_the_key_may_come_in_another_header(run: Run, key: str):
+def test_the_key_may_come_in_another_header(run: Run, key: str) -> None:
     for header in ("api-key", "x-api-key"):
         headers = {header: key}
         assert run("whole", asked(ECHO + "Hello"), apiKey="sk-of-another", defaultHeaders=headers).text == "Hello"
 
 
-def test_an_azure_client_finds_its_deployment(run: Run, server: Server):
+def test_an_azure_client_finds_its_deployment(run: Run, server: Server) -> None:
     azure = {"azure": True, "endpoint": server.url, "apiVersion": "2026-06-01"}
     assert run("whole", asked(ECHO + "Hello"), **azure).text == "Hello"
     result = run("streamed", asked(ECHO + "Hello"), **azure)
@@ -176,7 +176,7 @@ def test_an_azure_client_finds_its_deployment(run: Run, server: Server):
 # --- Models ---------------------------------------------------------------------------------------------------------
 
 
-def test_models_are_listed_page_by_page_and_found(run: Run):
+def test_models_are_listed_page_by_page_and_found(run: Run) -> None:
     every = [model["id"] for model in run("models", {"limit": 1000}).answer]
     first = [model["id"] for model in run("models", {"limit": 3}).answer]
     assert first == every[:3]
@@ -185,7 +185,7 @@ def test_models_are_listed_page_by_page_and_found(run: Run):
 
 
 @pytest.mark.parametrize("name", ["nobody", "org/model"])
-def test_an_unknown_model_is_not_found(run: Run, name: str):
+def test_an_unknown_model_is_not_found(run: Run, name: str) -> None:
     for result in (run("model", {"id": name}), run("streamed", asked("Hello", model=name))):
         assert result.error is not None
         assert (result.error["class"], result.error["code"]) == ("NotFoundError", "model_not_found")
@@ -210,7 +210,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str, int, str]] = {
 
 
 @pytest.mark.parametrize(("change", "error", "status", "code"), ERRORS.values(), ids=ERRORS)
-def test_an_error_has_its_class(run: Run, change: dict[str, Any], error: str, status: int, code: str):
+def test_an_error_has_its_class(run: Run, change: dict[str, Any], error: str, status: int, code: str) -> None:
     for call in ("whole", "streamed", "helped"):
         result = run(call, {**asked("Hello"), **change})
         assert result.error is not None
@@ -218,7 +218,7 @@ def test_an_error_has_its_class(run: Run, change: dict[str, Any], error: str, st
         assert result.error["requestID"] == result.exchanges[-1].headers["x-request-id"]
 
 
-def test_a_bad_key_is_an_authentication_error(run: Run):
+def test_a_bad_key_is_an_authentication_error(run: Run) -> None:
     result = run("streamed", asked("Hello"), apiKey="sk-of-another-service")
     assert result.error is not None
     assert (result.error["class"], result.error["code"]) == ("AuthenticationError", "invalid_api_key")
@@ -228,7 +228,7 @@ def test_a_bad_key_is_an_authentication_error(run: Run):
 @pytest.mark.parametrize(
     ("marker", "code"), [("cut", "upstream_truncated"), ("error_midstream", "server_is_overloaded")]
 )
-def test_a_stream_that_breaks_is_an_error_and_never_an_end(run: Run, call: str, marker: str, code: str):
+def test_a_stream_that_breaks_is_an_error_and_never_an_end(run: Run, call: str, marker: str, code: str) -> None:
     result = run(call, asked(f"[sandbox:{marker} after=3] one two three four five"), may_break=True)
     assert result.error is not None
     assert (result.error["class"], result.error["code"]) == ("APIError", code)
@@ -238,13 +238,13 @@ def test_a_stream_that_breaks_is_an_error_and_never_an_end(run: Run, call: str, 
 
 
 @pytest.mark.parametrize(("text", "error"), [("refusal", "ContentFilter"), ("max_tokens", "Length")])
-def test_an_answer_that_cannot_be_parsed_is_the_helpers_own_error(run: Run, text: str, error: str):
+def test_an_answer_that_cannot_be_parsed_is_the_helpers_own_error(run: Run, text: str, error: str) -> None:
     result = run("parsed", asked(f"[sandbox:{text}] Hello"))
     assert result.error is not None
     assert result.error["class"] == f"{error}FinishReasonError"
 
 
-def test_the_client_repeats_what_has_to_wait_longer(run: Run, once: str):
+def test_the_client_repeats_what_has_to_wait_longer(run: Run, once: str) -> None:
     """Each worker fails once, so the third try succeeds whichever workers had the others."""
     result = run("whole", asked(f"[sandbox:rate_limited times=1 retry=3] [sandbox:echo] {once}"), maxRetries=2)
     assert result.text == once
@@ -252,7 +252,7 @@ def test_the_client_repeats_what_has_to_wait_longer(run: Run, once: str):
 
 
 @pytest.mark.parametrize("call", ["streamed", "helped"])
-def test_a_client_that_leaves_is_on_record_as_gone(run: Run, server: Server, call: str):
+def test_a_client_that_leaves_is_on_record_as_gone(run: Run, server: Server, call: str) -> None:
     result = run(call, asked("[sandbox:lorem tokens=2000 rate=50]"), leave_after=5)
     assert len(result.chunks) == 5
     assert (result.error or {}).get("class") == (None if call == "streamed" else "APIUserAbortError")

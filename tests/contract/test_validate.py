@@ -79,13 +79,13 @@ def whole() -> Json:
     }
 
 
-def test_a_good_stream_is_read():
+def test_a_good_stream_is_read() -> None:
     stream = validate.stream(b": keep-alive\n\n" + framed(said()), include_usage=True)
     assert (stream.text, stream.reasoning, stream.finish_reason) == ("Hello 🙂", "Hm.", "stop")
     assert stream.usage == USAGE
 
 
-def test_a_stream_without_usage_has_no_key_for_it():
+def test_a_stream_without_usage_has_no_key_for_it() -> None:
     chunks = [{name: value for name, value in one.items() if name != "usage"} for one in said()[:-1]]
     assert validate.stream(framed(chunks)).usage is None
     with pytest.raises(Invalid, match="usage"):
@@ -148,7 +148,7 @@ BAD_CHUNKS: dict[str, Planted] = {
 
 
 @pytest.mark.parametrize("plant", BAD_CHUNKS.values(), ids=BAD_CHUNKS)
-def test_a_bad_chunk_is_found(plant: Planted):
+def test_a_bad_chunk_is_found(plant: Planted) -> None:
     events = said()
     plant(events)
     with pytest.raises(Invalid):
@@ -182,12 +182,12 @@ BAD_BYTES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("plant", BAD_BYTES.values(), ids=BAD_BYTES)
-def test_a_bad_frame_is_found(plant: Callable[[bytes], bytes]):
+def test_a_bad_frame_is_found(plant: Callable[[bytes], bytes]) -> None:
     with pytest.raises(Invalid):
         validate.stream(plant(framed(said())), include_usage=True)
 
 
-def test_a_broken_stream_ends_with_its_error():
+def test_a_broken_stream_ends_with_its_error() -> None:
     stream = validate.broken_stream(framed([*said()[:3], {"error": FAILURE}], b""), include_usage=True)
     assert stream.text == "Hel"
     assert stream.error == FAILURE
@@ -207,19 +207,19 @@ BROKEN: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
-def test_a_broken_stream_that_does_not_say_so_is_found(body: bytes):
+def test_a_broken_stream_that_does_not_say_so_is_found(body: bytes) -> None:
     with pytest.raises(Invalid):
         validate.broken_stream(body, include_usage=True)
 
 
-def test_a_client_may_leave_in_the_middle_of_a_chunk():
+def test_a_client_may_leave_in_the_middle_of_a_chunk() -> None:
     assert validate.beginning(framed(said())[:-200], include_usage=True).text == "Hello 🙂"
     assert validate.beginning(b"", include_usage=True).chunks == []
     with pytest.raises(Invalid):
         validate.beginning(framed([chunk({"content": "no role"}), chunk({})])[:-100], include_usage=True)
 
 
-def test_a_good_whole_answer_is_read():
+def test_a_good_whole_answer_is_read() -> None:
     assert validate.completion(json.dumps(whole()).encode()) == whole()
 
 
@@ -240,7 +240,7 @@ BAD_ANSWERS: dict[str, Callable[[Json, Json], Any]] = {
 
 
 @pytest.mark.parametrize("plant", BAD_ANSWERS.values(), ids=BAD_ANSWERS)
-def test_a_bad_whole_answer_is_found(plant: Callable[[Json, Json], Any]):
+def test_a_bad_whole_answer_is_found(plant: Callable[[Json, Json], Any]) -> None:
     answer = whole()
     plant(answer, answer["choices"][0]["message"])
     with pytest.raises(Invalid):
@@ -259,7 +259,7 @@ BAD_ERRORS: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("body", BAD_ERRORS.values(), ids=BAD_ERRORS)
-def test_a_bad_error_is_found(body: Json):
+def test_a_bad_error_is_found(body: Json) -> None:
     assert validate.error(json.dumps({"error": FAILURE}).encode()) == FAILURE
     with pytest.raises(Invalid):
         validate.error(json.dumps(body).encode())
@@ -271,7 +271,7 @@ def exchange(status: int = 200, body: bytes = b"", **headers: str) -> Exchange:
     return Exchange("POST", "/v1/chat/completions", asked, status, {**HEADERS, **named}, body, complete=True)
 
 
-def test_an_exchange_is_judged_by_what_was_asked():
+def test_an_exchange_is_judged_by_what_was_asked() -> None:
     good = exchange(body=framed(said()))
     assert isinstance(validate.exchange(good), validate.Stream)
     with pytest.raises(Invalid, match="content-type"):
@@ -296,7 +296,7 @@ def test_an_exchange_is_judged_by_what_was_asked():
         ("anthropic-ratelimit-requests-limit", "4000"),
     ],
 )
-def test_a_bad_header_is_found(name: str, value: str):
+def test_a_bad_header_is_found(name: str, value: str) -> None:
     made = exchange(body=framed(said()), **{name.replace("-", "_"): value})
     with pytest.raises(Invalid, match=re.escape(name)):
         validate.exchange(made)
@@ -306,7 +306,7 @@ def test_a_bad_header_is_found(name: str, value: str):
     ("status", "headers"),
     [(409, {}), (529, {}), (302, {}), (405, {}), (429, {"retry-after": "soon"}), (503, {"x-should-retry": "no"})],
 )
-def test_a_bad_status_is_found(status: int, headers: dict[str, str]):
+def test_a_bad_status_is_found(status: int, headers: dict[str, str]) -> None:
     body = json.dumps({"error": FAILURE}).encode()
     made = Exchange(
         "POST",
@@ -321,7 +321,7 @@ def test_a_bad_status_is_found(status: int, headers: dict[str, str]):
         validate.exchange(made)
 
 
-def test_models_are_checked():
+def test_models_are_checked() -> None:
     row = {"id": "claude-sonnet-5-5", "object": "model", "created": 1, "owned_by": "anthropic"}
     page = {"object": "list", "data": [row], "has_more": False, "first_id": row["id"], "last_id": row["id"]}
     assert validate.models(json.dumps(page).encode()) == page

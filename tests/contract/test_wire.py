@@ -56,7 +56,7 @@ def text_of(answer: Stream | Json) -> str:
 @pytest.mark.parametrize(
     "kind", ["application/json", "application/x-www-form-urlencoded", "text/plain; charset=x", None]
 )
-def test_the_headers_of_content_do_not_matter(wire: Wire, accept: str, kind: str | None, stream: bool):
+def test_the_headers_of_content_do_not_matter(wire: Wire, accept: str, kind: str | None, stream: bool) -> None:
     """curl names the wrong type, the AI SDK accepts one kind only."""
     body = json.dumps(asked(ECHO + "Hello", stream=stream)).encode()
     _, answer = wire.send("POST", "/v1/chat/completions", body, accept=accept, content_type=kind)
@@ -130,7 +130,7 @@ CLIENTS: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("change", CLIENTS.values(), ids=CLIENTS)
-def test_a_request_as_others_send_it_is_understood(wire: Wire, change: Json):
+def test_a_request_as_others_send_it_is_understood(wire: Wire, change: Json) -> None:
     _, answer = wire.ask(**{**asked(ECHO + "Hello"), **change})
     assert text_of(answer) == "Hello"
 
@@ -150,13 +150,13 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
-def test_a_body_that_is_no_request_is_the_clients_mistake(wire: Wire, body: bytes):
+def test_a_body_that_is_no_request_is_the_clients_mistake(wire: Wire, body: bytes) -> None:
     answer, error = wire.send("POST", "/v1/chat/completions", body, content_type="application/json")
     assert answer.status_code == 400
     assert error["type"] == "invalid_request_error"
 
 
-def test_half_a_character_is_explained(wire: Wire):
+def test_half_a_character_is_explained(wire: Wire) -> None:
     """JavaScript cuts texts in the middle of a surrogate pair."""
     body = json.dumps(asked("cut: \ud83d")).encode()
     answer, error = wire.send("POST", "/v1/chat/completions", body, content_type="application/json")
@@ -164,20 +164,20 @@ def test_half_a_character_is_explained(wire: Wire):
     assert "surrogate" in error["message"]
 
 
-def test_a_compressed_body_is_refused_with_a_reason(wire: Wire):
+def test_a_compressed_body_is_refused_with_a_reason(wire: Wire) -> None:
     answer, error = wire.send("POST", "/v1/chat/completions", b"\x1f\x8b", content_encoding="gzip")
     assert (answer.status_code, error["code"]) == (415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("name", ["authorization", "x-api-key", "api-key"])
-def test_one_header_with_the_key_is_enough(wire: Wire, key: str, name: str):
+def test_one_header_with_the_key_is_enough(wire: Wire, key: str, name: str) -> None:
     del wire.http.headers["authorization"]
     wire.http.headers[name] = f"Bearer {key}" if name == "authorization" else key
     assert text_of(wire.ask()[1]) == "Hello"
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/v1/key"])
-def test_without_a_key_nothing_is_told(wire: Wire, path: str):
+def test_without_a_key_nothing_is_told(wire: Wire, path: str) -> None:
     del wire.http.headers["authorization"]
     answer, error = wire.send("POST" if "chat" in path else "GET", path, b"{" if "chat" in path else b"")
     assert (answer.status_code, error["code"]) == (401, "invalid_api_key")
@@ -197,11 +197,11 @@ def test_without_a_key_nothing_is_told(wire: Wire, path: str):
         f"/v1/openai/deployments/{MODEL}/chat/completions",
     ],
 )
-def test_every_spelling_of_the_path_answers(wire: Wire, path: str):
+def test_every_spelling_of_the_path_answers(wire: Wire, path: str) -> None:
     assert text_of(wire.ask(path=path)[1]) == "Hello"
 
 
-def test_a_model_with_a_slash_may_be_quoted(wire: Wire):
+def test_a_model_with_a_slash_may_be_quoted(wire: Wire) -> None:
     for path in ("/v1/models/org%2Fmodel", "/v1/models/org/model"):
         answer, error = wire.send("GET", path)
         assert (answer.status_code, error["code"]) == (404, "model_not_found")
@@ -209,24 +209,24 @@ def test_a_model_with_a_slash_may_be_quoted(wire: Wire):
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/nothing.html", "/v1", "/v1/chat", "/v1/files"])
-def test_an_unknown_path_is_json_too(wire: Wire, path: str):
+def test_an_unknown_path_is_json_too(wire: Wire, path: str) -> None:
     answer, error = wire.send("GET", path)
     assert (answer.status_code, error["code"]) == (404, "unknown_url")
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/chat/completions"), ("DELETE", "/v1/models/x")])
-def test_a_wrong_method_names_the_right_one(wire: Wire, method: str, path: str):
+def test_a_wrong_method_names_the_right_one(wire: Wire, method: str, path: str) -> None:
     answer, error = wire.send(method, path)
     assert (answer.status_code, error["code"]) == (405, "method_not_supported")
     assert answer.headers["allow"] not in ("", method)
 
 
-def test_a_probe_may_ask_for_the_head_only(wire: Wire):
+def test_a_probe_may_ask_for_the_head_only(wire: Wire) -> None:
     answer = wire.http.head(wire.url + "/v1/models")
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_the_key_describes_itself(wire: Wire):
+def test_the_key_describes_itself(wire: Wire) -> None:
     answer = wire.http.get(wire.url + "/v1/key")
     assert answer.json() | {"id": ""} == {
         "object": "key",
@@ -241,7 +241,7 @@ def test_the_key_describes_itself(wire: Wire):
     }
 
 
-def test_a_silent_stream_is_kept_alive(server: Server, key: str, tape: Tape):
+def test_a_silent_stream_is_kept_alive(server: Server, key: str, tape: Tape) -> None:
     """Proxies close what is silent: a comment after 15 s; LangChain counts chunks only: one after 30 s."""
     client = AsyncClient(tape, base_url=server.base, api_key=key)
     stream = client.streamed("[sandbox:echo] [sandbox:slow first=0 rate=0.3] a " + "x" * 40)
