@@ -95,7 +95,8 @@ def secret(name: str, data_dir: Path, generate: bool) -> str:
 
 def _keep(path: Path, value: str) -> None:
     """Writes the file whole or not at all; of two processes that start together the first one's value stays."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # a mode is for the last folder only
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(value)

@@ -89,6 +89,15 @@ class BridgeWorker(gasgi.ASGIWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections: weakref.WeakSet[BridgeProtocol] = weakref.WeakSet()
+        self._listening = False
+
+    def notify(self) -> None:
+        """The heartbeat. The event loop has listened with its own short backlog by the first one."""
+        if not self._listening:
+            self._listening = True
+            for listener in self.sockets:
+                listener.sock.listen(self.cfg.backlog)
+        super().notify()
 
     def handle_exit_signal(self) -> None:
         super().handle_exit_signal()

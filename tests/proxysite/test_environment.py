@@ -76,6 +76,8 @@ def test_secrets_are_made_once_for_this_user_only(tmp_path: Path) -> None:
     ]
     outputs = {start.communicate(timeout=60)[0] for start in starts}
     assert len(outputs) == 1 and b"1:" in next(iter(outputs))
+    for folder in (tmp_path / "data", tmp_path / "data" / "secrets"):
+        assert folder.stat().st_mode & 0o777 == 0o700
     for path in (tmp_path / "data" / "secrets").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
     assert len(list((tmp_path / "data" / "secrets").iterdir())) == 2
