@@ -1,0 +1,187 @@
+"""Runs the heavy proofs, says what came of them and, if asked, writes it down.
+
+    python -m tests.faults.proof [--full] [--only NAME]… [--write docs/proof.md]
+
+Each proof drives a real server in front of a fake Anthropic, on this machine alone. Without --full it is a sample of a
+minute or two, as CI runs it. The exit code is 1 if a limit does not hold. Seeds are fixed and printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.faults.churn import churn
+from tests.faults.cuts import cuts
+from tests.faults.disconnects import disconnects
+from tests.faults.drain import drain
+from tests.faults.kills import kills
+from tests.faults.locked import locked
+from tests.faults.malformed import malformed
+from tests.faults.report import Figure, Report
+from tests.faults.revocation import revocation
+from tests.faults.slow import slow
+from tests.live import REPO
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """`promise` is what holds if it passes."""
+
+    promise: str
+    sample: Callable[[], Report]
+    full: Callable[[], Report]
+
+
+PROOFS: dict[str, Proof] = {
+    "churn": Proof(
+        "Clients come and go at random, and nothing of them is left",
+        partial(churn, 300),
+        partial(churn, 1000),
+    ),
+    "kills": Proof(
+        "SIGKILL loses, doubles and leaves open no request",
+        partial(kills, 10),
+        partial(kills, 200),
+    ),
+    "drain": Proof(
+        "SIGTERM ends every stream properly, in time",
+        partial(drain, 100),
+        partial(drain, 100, rounds=5),
+    ),
+    "silent": Proof(
+        "SIGTERM is not held up by connections that say nothing",
+        partial(drain, 10, silent=4),
+        partial(drain, 10, silent=50),
+    ),
+    "malformed": Proof(
+        "Whatever is sent, the answer is JSON, never a 5xx, and nothing of it reaches upstream",
+        partial(malformed, 500),
+        partial(malformed, 10_000),
+    ),
+    "slow": Proof(
+        "A slow upstream does not slow down other requests",
+        partial(slow, 300, samples=100, limit=4),
+        partial(slow, 300, samples=300, limit=2),
+    ),
+    "disconnects": Proof(
+        "A client that hangs up stops upstream at once",
+        partial(disconnects, 100, limit_ms=1000),
+        partial(disconnects, 1000, limit_ms=100),
+    ),
+    "revocation": Proof(
+        "A revoked key is refused by every worker within a second",
+        partial(revocation, 3, workers=2),
+        partial(revocation, 20, workers=4),
+    ),
+    "locked": Proof(
+        "A locked database stops no request and loses no record",
+        partial(locked, 8),
+        partial(locked, 30),
+    ),
+    "cuts": Proof(
+        "A cut answer never looks like a whole one",
+        partial(cuts, 60),
+        partial(cuts, 1000),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    name: str
+    report: Report
+    seconds: float
+
+
+def main() -> int:
+    options = _options()
+    names = options.only or list(PROOFS)
+    runs = list[Run]()
+    for name in names:
+        runs.append(run(name, options.full))
+        print(_said(runs[-1]), flush=True)
+    failed = [each.name for each in runs if not each.report.holds]
+    print(f"\n{len(runs) - len(failed)} of {len(runs)} proofs hold" + (f"; not {', '.join(failed)}" if failed else ""))
+    if options.write:
+        options.write.write_text(page(runs, options.full))
+    return 1 if failed else 0
+
+
+def run(name: str, full: bool) -> Run:
+    """A proof that breaks off has failed."""
+    started = time.monotonic()
+    try:
+        report = PROOFS[name].full() if full else PROOFS[name].sample()
+    except Exception as error:
+        report = Report("broke off", [Figure("exception", type(error).__name__, "none", False)], [str(error)[:2000]])
+    return Run(name, report, time.monotonic() - started)
+
+
+def page(runs: list[Run], full: bool) -> str:
+    """The results as Markdown."""
+    size = "in full (`make proof`)" if full else "as a sample"
+    lines = ["# Proof", "", f"Run {size} by `python -m tests.faults.proof`. {machine()}.", ""]
+    lines += ["| proof | | what it promises | took |", "|---|---|---|---|"]
+    lines += [
+        f"| [{each.name}](#{each.name}) | {_verdict(each)} | {PROOFS[each.name].promise} | {each.seconds:.0f} s |"
+        for each in runs
+    ]
+    for each in runs:
+        lines += ["", f"## {each.name}", "", f"{PROOFS[each.name].promise}. {_sentence(each.report.ran)}", ""]
+        lines += ["| figure | value | limit | |", "|---|---|---|---|"]
+        lines += [f"| {f.what} | {f.value} | {f.limit} | {_mark(f)} |" for f in each.report.figures]
+        if each.report.evidence:
+            lines += ["", "```text", *each.report.evidence, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    """When, of what and where: figures mean nothing without."""
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return f"{when}, commit {_commit()}, {os.cpu_count()} cores shared with the load, {python}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="in full, some ten minutes, instead of a sample")
+    parser.add_argument("--only", action="append", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the results there as Markdown")
+    return parser.parse_args()
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=REPO, capture_output=True, text=True).stdout.strip()
+
+    changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
+
+
+def _said(each: Run) -> str:
+    return f"\n{_verdict(each).upper()} {each.name} ({each.seconds:.0f} s): {each.report}"
+
+
+def _verdict(each: Run) -> str:
+    return "pass" if each.report.holds else "**fail**"
+
+
+def _mark(figure: Figure) -> str:
+    return ("pass" if figure.holds else "**fail**") if figure.limit else ""
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
