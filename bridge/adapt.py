@@ -8,6 +8,7 @@ from typing import Any
 from bridge.catalog import Model
 from bridge.dialects import schema
 from bridge.emulate import ForcedTool, Rewriter
+from bridge.errors import ApiError
 from bridge.reasoning import think
 from bridge.receipt import Receipt
 
@@ -30,6 +31,14 @@ def adapt(request: Request, model: Model, receipt: Receipt) -> list[Rewriter]:
     _end_with_user(request, model, receipt)
     _limit_breakpoints(request, receipt)
     return rewriters
+
+
+def refuse_losses(receipt: Receipt) -> None:
+    """For keys that want a refusal rather than a note. Raises ApiError (400)."""
+    lost = receipt.lost()
+    if lost:
+        text = f"Unsupported parameter: '{lost[0]}' would be ignored or dropped for this model, and this key is strict."
+        raise ApiError("unsupported_parameter", text, lost[0])
 
 
 def _force_tool(request: Request, model: Model, receipt: Receipt) -> list[Rewriter]:

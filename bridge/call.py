@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from bridge import telemetry
+from bridge.continuing import ContinuedAnswer
 from bridge.errors import ApiError
 from bridge.upstream import Answer
 from bridge.usage import Meter
@@ -39,7 +40,7 @@ class Call:
     ended: Ended | None = None
     meter: Meter | None = None
     first_token: float | None = None
-    answer: Answer | None = None
+    answer: Answer | ContinuedAnswer | None = None
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 
     def sent(self, request_bytes: int, max_tokens: int, **columns: Any) -> None:

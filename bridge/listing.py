@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -94,6 +95,17 @@ def _created(info: Info) -> int:
         return max(0, int(datetime.fromisoformat(str(info.get("created_at"))).timestamp()))
     except (ValueError, OverflowError):
         return 0
+
+
+def with_aliases(models: list[dict[str, Any]], aliases: Mapping[str, str], catalog: Catalog) -> list[dict[str, Any]]:
+    """The models and, before them, the names that stand for one of them."""
+    by_id = {model["id"]: model for model in models}
+    named = []
+    for name, target in aliases.items():
+        meant = by_id.get(target) or by_id.get(catalog.resolve(target).id)
+        if meant is not None and name not in by_id:
+            named.append({**meant, "id": name, "alias_of": meant["id"]})
+    return named + models
 
 
 def page(models: list[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:

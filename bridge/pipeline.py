@@ -13,9 +13,12 @@ from typing import Any
 
 import msgspec
 
-from bridge.adapt import adapt
+from bridge import listing
+from bridge.adapt import adapt, refuse_losses
+from bridge.caching import cache_long_prompt
 from bridge.call import Call, Ended
 from bridge.catalog import Catalog
+from bridge.continuing import ContinuedAnswer, may_pause
 from bridge.dialects import chat, chat_answer
 from bridge.dialects.chat import AnswerShape
 from bridge.dialects.chat_stream import ChatStream
@@ -78,14 +81,21 @@ async def serve(services: Services, call: Call, body: Any, model_in_url: str | N
     request, receipt = reading.request, reading.receipt
     alias = request["model"]
     call.entry.note(alias=alias, streamed=reading.stream)
-    model = services.catalog.allowed(alias, call.caller.models)
+    request["model"] = call.caller.aliases.get(alias, alias)
+    if request["model"] != alias:
+        receipt.add("model", f"alias({request['model']})")
+    model = services.catalog.allowed(request["model"], call.caller.models)
     rewriters: list[Rewriter] = adapt(request, model, receipt)
     if reading.plain_json:
         rewriters.append(PlainJson())
+    if call.caller.strict:
+        refuse_losses(receipt)
     end_user = _pseudonym(call.caller.tenant_id, reading.end_user)
     if end_user:
         request["metadata"] = {"user_id": end_user}
     upstream = services.upstream(call.caller.mode)
+    if call.caller.auto_cache:
+        cache_long_prompt(request, receipt)
     content = msgspec.json.encode({**request, "stream": True})
     call.sent(
         len(content),
@@ -96,7 +106,9 @@ async def serve(services: Services, call: Call, body: Any, model_in_url: str | N
         receipt=str(receipt),
         end_user=end_user,
     )
-    call.answer = answer = await upstream.send(content, retry=call.client_retry == 0)
+    sent = await upstream.send(content, retry=call.client_retry == 0)
+    answer = ContinuedAnswer(upstream, request, sent) if may_pause(request) else sent
+    call.answer = answer
     headers = {"x-bridge-compat": str(receipt)} if receipt else {}
     call.entry.note(attempts=answer.attempts, upstream_id=answer.upstream_id)
     created = int(time.time())
@@ -111,17 +123,20 @@ async def models(services: Services, caller: Caller) -> list[dict[str, Any]]:
     """The models this caller may use, newest first, in OpenAI's shape."""
     upstream = services.test if caller.mode is Mode.TEST else services.live
     listed = await services.listings[caller.mode].models(upstream)
-    if caller.models is None:
-        return listed
-    return [model for model in listed if caller.models & (services.catalog.resolve(model["id"]).names | {model["id"]})]
+    if caller.models is not None:
+        allowed = caller.models
+        listed = [one for one in listed if allowed & (services.catalog.resolve(one["id"]).names | {one["id"]})]
+    return listing.with_aliases(listed, caller.aliases, services.catalog)
 
 
 async def model(services: Services, caller: Caller, name: str) -> dict[str, Any]:
     """One of them, by its id or another name of it. Raises ApiError (404)."""
-    found = services.catalog.allowed(name, caller.models)
-    for listed in await models(services, caller):
-        if listed["id"] in (name, found.id):
-            return listed
+    listed = {one["id"]: one for one in await models(services, caller)}
+    if name in listed:
+        return listed[name]
+    found = services.catalog.allowed(caller.aliases.get(name, name), caller.models)
+    if found.id in listed:
+        return listed[found.id]
     raise services.catalog.not_found(name, caller.models)
 
 
@@ -141,7 +156,7 @@ def describe(caller: Caller) -> dict[str, Any]:
 
 
 async def _whole(
-    call: Call, answer: Answer, created: int, shape: AnswerShape, rewriters: list[Rewriter]
+    call: Call, answer: Answer | ContinuedAnswer, created: int, shape: AnswerShape, rewriters: list[Rewriter]
 ) -> Mapping[str, Any]:
     """Folds the events; the record is closed before the answer leaves."""
     fold, meter = Fold(), call.meter
@@ -158,7 +173,9 @@ async def _whole(
     return chat_answer.write(message, meter.usage(), created, shape, meter.service_tier)
 
 
-async def _stream(call: Call, answer: Answer, stream: ChatStream, rewriters: list[Rewriter]) -> AsyncIterator[bytes]:
+async def _stream(
+    call: Call, answer: Answer | ContinuedAnswer, stream: ChatStream, rewriters: list[Rewriter]
+) -> AsyncIterator[bytes]:
     """Moves events to chunks. However it ends, the record is closed, and closed before the client can know the end."""
     meter = call.meter
     assert meter is not None
@@ -202,7 +219,8 @@ def _metered(meter: Meter, events: list[Event], rewriters: list[Rewriter]) -> li
 
 
 def settle_answered(call: Call, message_id: str, stop_reason: str | None) -> None:
-    call.settle(State.SETTLED, 200, message_id=message_id, stop_reason=stop_reason or "")
+    attempts = call.answer.attempts if call.answer else 0
+    call.settle(State.SETTLED, 200, message_id=message_id, stop_reason=stop_reason or "", attempts=attempts)
 
 
 def _broken(call: Call, stream: ChatStream, problem: ApiError | None) -> bytes:

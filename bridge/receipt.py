@@ -18,6 +18,10 @@ class Receipt:
     def add(self, name: str, verdict: str) -> None:
         self._lines[_UNSAFE.sub("_", name)[:_LONGEST_NAME]] = verdict
 
+    def lost(self) -> list[str]:
+        """What was asked for and not done."""
+        return [name for name, verdict in self._lines.items() if verdict.startswith(("ignored", "dropped"))]
+
     def __bool__(self) -> bool:
         return bool(self._lines)
 

@@ -90,7 +90,7 @@ class Application:
         self._journal = Journal(settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
         self._ledger = Ledger(self._journal, self._database, settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
         self._services = make_services()
-        gate = Gate(self._database, settings.KEY_PEPPERS)
+        self._gate = gate = Gate(self._database, settings.KEY_PEPPERS)
         await gate.poll()
         self._api.open(gate, self._journal, self._services)
         background = (gate.watch(), self._ledger.run(), self._gauge())

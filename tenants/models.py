@@ -1,11 +1,11 @@
-"""The tables: who may call (User, Tenant, ApiKey, KeySecret), what happened (RequestRecord), and what this site is."""
+"""The tables of who may call (users, tenants, keys, aliases) and what this site is; what happened is in records.py."""
 
 from __future__ import annotations
 
 import hmac
 import uuid
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
 from django.contrib.auth.models import AbstractUser
@@ -15,12 +15,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from tenants import ids, keys
-from tenants.values import OPEN_STATES, Caller, Mode, State, UsageSource
-
-USAGE_SOURCES = [(source.value, source.value) for source in UsageSource]
-STATES = [(state.value, state.value) for state in State]
-IS_OPEN = Q(state__in=[state.value for state in OPEN_STATES])
-MODES = [("live", "live"), ("test", "test (sandbox, never costs money)")]
+from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
+from tenants.values import Caller, Mode
 
 
 class User(AbstractUser):
@@ -142,6 +138,8 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
         allowed_models: list[str] | None = None,
         expires_at: datetime | None = None,
         note: str = "",
+        compat: str = "lenient",
+        auto_cache: bool = True,
         by: object = "",
         id: uuid.UUID | None = None,
     ) -> Issued:
@@ -155,6 +153,8 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
                 allowed_models=allowed_models or None,
                 expires_at=expires_at,
                 note=note,
+                compat=compat,
+                auto_cache=auto_cache,
                 created_by=str(by),
             )
             key = keys.mint(mode)
@@ -174,6 +174,18 @@ class ApiKey(GateModel):
     note = models.TextField(blank=True, help_text="Who holds it, where it is deployed.")
     mode = models.CharField(max_length=4, choices=MODES, default="live")
     allowed_models = models.JSONField(null=True, blank=True, help_text="Models the key may use; empty: all.")
+    compat = models.CharField(
+        max_length=7,
+        choices=[("lenient", "lenient"), ("strict", "strict")],
+        default="lenient",
+        help_text="Strict: a request whose parameters would be ignored gets a 400 instead of a note on the receipt.",
+    )
+    auto_cache = models.BooleanField(
+        "automatic caching",
+        default=True,
+        help_text="Long prompts without cache breakpoints of their own are cached: repeats cost a tenth or less, "
+        "the first write a quarter more.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.CharField(max_length=150, blank=True, editable=False)
@@ -260,107 +272,42 @@ class KeySecret(GateModel):
             mode=Mode(key.mode),
             expires_at=min(ends, default=None),
             models=frozenset(key.allowed_models) if key.allowed_models else None,
+            aliases=ModelAlias.of(tenant),
+            strict=key.compat == "strict",
+            auto_cache=key.auto_cache,
             barred="revoked" if key.revoked_at else "suspended" if tenant.suspended_at else "",
         )
 
 
-class RequestRecordQuerySet(models.QuerySet["RequestRecord"]):
-    def write(self, rows: Iterable[Mapping[str, Any]]) -> list[RequestRecord]:
-        """Writes rows (column → value, `id` among them) so that replaying them changes nothing.
+class ModelAlias(GateModel):
+    """Another name for a model: for one tenant, or for all. The tenant's own wins."""
 
-        Returns the records that became final now. An open record is completed by its final row; a final one stays.
-        """
-        records = {row["id"]: RequestRecord(**row) for row in rows}
-        known = dict(self.filter(pk__in=records).values_list("pk", "state"))
-        new = [record for pk, record in records.items() if pk not in known]
-        changed = [record for pk, record in records.items() if known.get(pk) in OPEN_STATES]
-        self.bulk_create(new)  # never `ignore_conflicts`: SQLite would ignore a broken row too, and lose it
-        if changed:
-            self.bulk_update(changed, [name for name in RECORD_COLUMNS if name != "id"], batch_size=100)
-        return [record for record in (*new, *changed) if record.state not in OPEN_STATES]
-
-
-class RequestRecord(models.Model):
-    """One inference request of an identified key, whatever became of it.
-
-    Rows come from the journal in batches and outlive what they point at, so their foreign keys are not enforced by the
-    database: a record is never refused because of a row it names. PostgreSQL partitions the table by month of id.
-    """
-
-    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False, help_text="The x-request-id.")
-    tenant = models.ForeignKey(Tenant, models.PROTECT, db_constraint=False, db_index=False, related_name="requests")
-    key = models.ForeignKey(ApiKey, models.PROTECT, db_constraint=False, db_index=False, related_name="requests")
-    key_hint = models.CharField(max_length=40)
-    mode = models.CharField(max_length=4, choices=MODES)
-    count = models.PositiveIntegerField(default=1, help_text="Over 1: refusals of one second, recorded together.")
-
-    state = models.CharField(max_length=12, choices=STATES)
-    status = models.PositiveSmallIntegerField(default=0, help_text="The HTTP status sent; 499: the client had gone.")
-    error_code = models.CharField(max_length=64, blank=True)
-    refusal = models.JSONField(null=True, blank=True)
-    stop_reason = models.CharField(max_length=40, blank=True)
-
-    dialect = models.CharField(max_length=16)
-    streamed = models.BooleanField(default=False)
-    alias = models.CharField(max_length=200, blank=True, help_text="The model the client asked for.")
-    model = models.CharField(max_length=200, blank=True, help_text="The model it was resolved to.")
-    receipt = models.TextField(blank=True, help_text="What was adapted, emulated or ignored.")
-    # Null, not empty, where there is none: SQLite uses an index on what is not null, never one on what is not empty.
-    end_user = models.CharField(max_length=128, null=True, blank=True, help_text="The client's own user, hashed.")
-    tags = models.JSONField(null=True, blank=True)
-
-    upstream_id = models.CharField(max_length=80, null=True, blank=True, help_text="Anthropic's request-id.")
-    message_id = models.CharField(max_length=80, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    service_tier = models.CharField(max_length=16, blank=True)
-
-    input_tokens = models.BigIntegerField(default=0)
-    cache_write_5m_tokens = models.BigIntegerField(default=0)
-    cache_write_1h_tokens = models.BigIntegerField(default=0)
-    cache_read_tokens = models.BigIntegerField(default=0)
-    output_tokens = models.BigIntegerField(default=0)
-    reasoning_tokens = models.BigIntegerField(default=0)
-    web_searches = models.PositiveIntegerField(default=0)
-    usage_source = models.CharField(max_length=10, choices=USAGE_SOURCES, blank=True)
-    cost_nanos = models.BigIntegerField(null=True, blank=True, help_text="Nano-dollars; empty: not priced.")
-    cost_lines = models.JSONField(null=True, blank=True)
-
-    queue_us = models.BigIntegerField(null=True, blank=True, help_text="Microseconds until it was sent upstream.")
-    first_token_us = models.BigIntegerField(null=True, blank=True)
-    total_us = models.BigIntegerField(null=True, blank=True)
-
-    remote_address = models.GenericIPAddressField(null=True, blank=True)
-    user_agent = models.CharField(max_length=200, blank=True)
-    client_retry = models.PositiveSmallIntegerField(default=0, help_text="x-stainless-retry-count.")
-
-    objects = models.Manager.from_queryset(RequestRecordQuerySet)()
+    tenant = models.ForeignKey(
+        Tenant, models.CASCADE, null=True, blank=True, related_name="aliases", help_text="Empty: for every tenant."
+    )
+    name = models.CharField(max_length=200, help_text="What clients ask for, e.g. gpt-4o.")
+    target = models.CharField(max_length=200, help_text="The model they get, e.g. claude-sonnet-5-5.")
 
     class Meta:
-        ordering = ["-id"]
-        verbose_name = "request"
-        indexes = [
-            models.Index(fields=["tenant", "-id"], name="record_tenant"),
-            models.Index(fields=["key", "-id"], name="record_key"),
-            models.Index(fields=["model", "-id"], name="record_model"),
-            models.Index(fields=["upstream_id"], name="record_upstream", condition=Q(upstream_id__isnull=False)),
-            models.Index(fields=["end_user", "-id"], name="record_end_user", condition=Q(end_user__isnull=False)),
-            models.Index(
-                fields=["state", "-id"],
-                name="record_open",
-                condition=IS_OPEN,
-            ),
+        ordering = ["name", "tenant"]
+        verbose_name = "alias"
+        verbose_name_plural = "aliases"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="alias_of_tenant"),
+            models.UniqueConstraint(fields=["name"], condition=Q(tenant=None), name="alias_of_all"),
         ]
 
     def __str__(self) -> str:
-        return str(self.pk)
+        return f"{self.name} → {self.target}"
 
-    @property
-    def at(self) -> datetime:
-        return ids.moment(self.pk)
-
-    @property
-    def total(self) -> timedelta | None:
-        return timedelta(microseconds=self.total_us) if self.total_us is not None else None
+    @classmethod
+    def of(cls, tenant: Tenant) -> dict[str, str]:
+        """What this tenant's names mean."""
+        rows = cls.objects.filter(Q(tenant=None) | Q(tenant=tenant)).order_by(F("tenant").asc(nulls_first=True))
+        return dict(rows.values_list("name", "target"))
 
 
-RECORD_COLUMNS = tuple(field.attname for field in RequestRecord._meta.concrete_fields)
+__all__ = [
+    "MODES", "RECORD_COLUMNS", "ApiKey", "Installation", "Issued", "KeySecret", "ModelAlias", "RequestRecord", "Tenant",
+    "User",
+]  # fmt: skip

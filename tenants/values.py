@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID
@@ -47,6 +48,9 @@ class Caller:
     mode: Mode
     expires_at: float | None = None  # unix seconds
     models: frozenset[str] | None = None  # None: every model
+    aliases: Mapping[str, str] = field(default_factory=dict)  # other names for models
+    strict: bool = False  # refuse what would be ignored
+    auto_cache: bool = False  # cache long prompts that bring no breakpoints
     barred: str = ""  # why a key that is known may not be used: revoked, rotated or suspended
 
 

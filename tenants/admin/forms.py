@@ -87,7 +87,7 @@ class KeyForm(KeyModelForm):
 
     class Meta:
         model = ApiKey
-        fields: tuple[str, ...] = ("name", "note", "allowed_models", "expires_at")
+        fields: tuple[str, ...] = ("name", "note", "allowed_models", "expires_at", "compat", "auto_cache")
         widgets = {"note": forms.Textarea(attrs={"rows": 2})}
 
 
@@ -98,7 +98,9 @@ class IssueForm(KeyForm):
     issue_id = forms.UUIDField(initial=ids.uuid7, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
 
     class Meta(KeyForm.Meta):
-        fields: tuple[str, ...] = ("tenant", "name", "note", "mode", "allowed_models", "expires_at")
+        fields: tuple[str, ...] = (
+            "tenant", "name", "note", "mode", "allowed_models", "expires_at", "compat", "auto_cache",
+        )  # fmt: skip
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]

@@ -78,11 +78,12 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         rights = ("Rights", {"fields": ["allowed_models", "expires_at"]})
+        behaviour = ("Behaviour", {"fields": ["compat", "auto_cache"]})
         if obj is None:
-            return [(None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]}), rights]
+            return [(None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]}), rights, behaviour]
         facts = ["tenant_name", "mode_name", "state", "secrets", "last_used", "issued"]
         ended = ["revocation"] if obj.revoked_at else []
-        return [(None, {"fields": ["name", "note"]}), rights, ("Facts", {"fields": facts + ended})]
+        return [(None, {"fields": ["name", "note"]}), rights, behaviour, ("Facts", {"fields": facts + ended})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return ["tenant_name", "mode_name", "state", "secrets", "last_used", "issued", "revocation"] if obj else []
@@ -122,6 +123,8 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
                 allowed_models=obj.allowed_models,
                 expires_at=obj.expires_at,
                 note=obj.note,
+                compat=obj.compat,
+                auto_cache=obj.auto_cache,
                 by=request.user,
                 id=issue_id,
             )

@@ -12,7 +12,13 @@ from django.urls import reverse
 from tenants import reports
 
 # The navigation, in the users' words: what it says and the model behind it.
-SECTIONS = {"Tenant": "Tenants", "ApiKey": "Keys", "RequestRecord": "Requests", "User": "People"}
+SECTIONS = {
+    "Tenant": "Tenants",
+    "ApiKey": "Keys",
+    "ModelAlias": "Aliases",
+    "RequestRecord": "Requests",
+    "User": "People",
+}
 
 
 class ConsoleSite(admin.AdminSite):

@@ -1,0 +1,100 @@
+"""An answer that upstream paused (its own tools ran long) goes on inside: for the client it is one answer.
+
+Anthropic stops with `pause_turn` after a number of its server tools' steps and wants the answer so far sent back as the
+assistant's turn. Source: platform.claude.com/docs/en/build-with-claude/handling-stop-reasons.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bridge.upstream import Answer, Upstream
+from bridge.wire.anthropic import Event, WireUsage
+from bridge.wire.fold import Fold
+
+MOST_CONTINUATIONS = 5
+
+
+class ContinuedAnswer:
+    """Reads like an Answer. What a pause hides is left out; block indexes and token counts go on where they were."""
+
+    def __init__(self, upstream: Upstream, request: dict[str, Any], answer: Answer) -> None:
+        self._upstream, self._request, self._answer = upstream, request, answer
+        self._fold = Fold()
+        self._blocks = 0  # of the parts before this one
+        self._spent = WireUsage()  # by them
+        self._current = WireUsage()  # by this one, so far
+        self._left = MOST_CONTINUATIONS
+        self.attempts = answer.attempts
+        self.upstream_id = answer.upstream_id
+        self.done = False
+
+    async def read(self) -> list[Event]:
+        """The next events of the whole. Raises ApiError."""
+        events = await self._answer.read()
+        passed = [event for event in events if self._passes(event)]
+        if self._answer.done and self._paused:
+            await self._go_on()
+            return passed
+        self.done = self._answer.done
+        return passed
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+    @property
+    def _paused(self) -> bool:
+        return self._left > 0 and self._fold.message().stop_reason == "pause_turn"
+
+    def _passes(self, event: Event) -> bool:
+        """Whether the client sees this event; it is numbered and counted for the whole."""
+        self._fold.feed(event)
+        first = self._left == MOST_CONTINUATIONS
+        if event.type == "message_start":
+            if event.message and event.message.usage:
+                self._current = event.message.usage
+            return first
+        if event.type.startswith("content_block"):
+            event.index += self._blocks
+        if event.type == "message_delta" and event.usage:
+            _replace(self._current, event.usage)
+            if not first:
+                event.usage = _sum(self._spent, self._current)
+        return not (event.type in ("message_delta", "message_stop") and self._paused)
+
+    async def _go_on(self) -> None:
+        """Sends the answer so far back as the assistant's turn. Raises ApiError."""
+        content = self._fold.message().content
+        self._blocks += len(content)
+        self._spent = _sum(self._spent, self._current)
+        self._current = WireUsage()
+        self._left -= 1
+        turn = {"role": "assistant", "content": content}
+        self._request = {**self._request, "messages": [*self._request["messages"], turn]}
+        self._fold = Fold()
+        await self._answer.aclose()
+        self._answer = await self._upstream.send(msgspec.json.encode({**self._request, "stream": True}), retry=False)
+        self.attempts += self._answer.attempts
+
+
+def _replace(usage: WireUsage, update: WireUsage) -> None:
+    for name in WireUsage.__struct_fields__:
+        value = getattr(update, name)
+        if value is not None:
+            setattr(usage, name, value)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Counts added, within nested counts too; what is not a count is the later one."""
+    if one is None or other is None:
+        return one if other is None else other
+    if isinstance(other, msgspec.Struct):
+        return type(other)(**{name: _sum(getattr(one, name), getattr(other, name)) for name in other.__struct_fields__})
+    return one + other if isinstance(other, int) else other
+
+
+def may_pause(request: dict[str, Any]) -> bool:
+    """Only tools that upstream runs itself make it pause."""
+    return any("type" in tool and "input_schema" not in tool for tool in request.get("tools", ()))
