@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import sandbox_script
+from bridge import compatibility, sandbox_script
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -16,6 +16,10 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 def test_the_sandbox_page_has_every_marker() -> None:
     table = [line for line in (sandbox_script.__doc__ or "").splitlines() if line.startswith("|")]
     assert len(table) > 10 and "\n".join(table) in (ROOT / "docs/sandbox.md").read_text()
+
+
+def test_the_compatibility_page_is_the_table() -> None:
+    assert (ROOT / "docs/compatibility.md").read_text() == compatibility.page(), "python -m bridge.compatibility"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.dialects import checks, content, history, tools
+from bridge.dialects import checks, content, history, shapes, tools
 from bridge.dialects.names import Names
 from bridge.dialects.params import PARAMS, Verdict
 from bridge.errors import ApiError
@@ -47,6 +47,7 @@ def read(body: Any, model: str | None = None) -> Reading:
     body = checks.an_object(body, "body")
     body = {name: value for name, value in body.items() if value is not None}
     receipt = Receipt()
+    body = shapes.as_chat(body, receipt)
     _judge(body, receipt)
     request: dict[str, Any] = {"model": _model(body, model)}
     names = Names()

@@ -1,0 +1,67 @@
+"""The page that says what becomes of every request parameter: written from the table that the reader itself follows.
+
+`python -m bridge.compatibility` prints it; a test compares it with docs/compatibility.md.
+"""
+
+from __future__ import annotations
+
+from bridge.dialects.params import PARAMS, Verdict
+
+_MEANINGS = {
+    Verdict.TRANSLATED: "means the same upstream",
+    Verdict.ADAPTED: "honoured as far as the model allows; the receipt says what changed",
+    Verdict.EMULATED: "done in another way; the receipt says so",
+    Verdict.IGNORED: "a hint without an equivalent: ignored, and named on the receipt",
+    Verdict.REFUSED: "its loss would change what the caller gets: a 400 that says so",
+    Verdict.NOT_YET: "refused with a 400 for now",
+}
+
+_HEAD = """# Compatibility of chat completions
+
+Made from `bridge/dialects/params.py`, the table that the reader follows, by `python -m bridge.compatibility`.
+
+Nothing is dropped in silence. What was adapted, emulated or ignored is named in the answer's `x-bridge-compat` header and on
+its record, e.g. `x-bridge-compat: temperature=dropped, seed=ignored`. A key in *strict* mode gets a 400 instead of an answer
+from which something was dropped or ignored. `null` means absent for every parameter.
+"""
+
+_TAIL = """
+## Messages
+
+| what | becomes |
+|---|---|
+| leading `system` and `developer` messages | the system prompt, part by part |
+| later ones | a system turn where the model reads it, else a marked note in the user's turn at the same place (`messages.system=inlined`); never moved to the front |
+| text, `image_url` (https and data URLs), `file` (PDF and text, by data URL or Anthropic's file id) | the same; a wrong image type is put right by its first bytes; nothing is fetched by Bridge |
+| audio | 400 |
+| `tool_calls` and `tool` messages | `tool_use` and `tool_result`: results right after their calls and first in the turn, whatever the order in the history |
+| a call without a result, a result without a call, broken argument JSON, ids and names that the API does not take | repaired (`messages.tool=…`, `tool_calls.arguments=repaired`); names and ids are turned back in the answer |
+| empty text | left out (`messages.empty=dropped`) |
+| an assistant message at the end | a prefill on models that take one, else continued (`messages.prefill=emulated`) |
+| `thinking_blocks` of an earlier answer | sent back unchanged, signature and all |
+| `cache_control`, `prompt_cache_breakpoint` | cache breakpoints, the last four of them |
+
+Bodies and parts in the shape of the Responses API or of Anthropic's are understood on this URL too.
+
+## Answers
+
+`finish_reason`: `stop` (end_turn, stop_sequence), `length` (max_tokens, context window), `tool_calls`, `content_filter`
+(refusal, with `message.refusal`). `usage`: `prompt_tokens` counts all input, cached or not; `cached_tokens`,
+`cache_write_tokens`, `reasoning_tokens`, and the cache counts once more at the top, where many clients read them. Beside
+OpenAI's fields: `reasoning_content` (text of the thinking, where the model shows it) and `thinking_blocks` (signed). A call
+without arguments has the arguments `"{}"`. Web sources are `annotations` of type `url_citation`. A forced tool call on a
+model that refuses to be forced is made by giving the answer the form of its arguments (`tool_choice=emulated`).
+"""
+
+
+def page() -> str:
+    verdicts = "\n".join(f"* **{verdict}**: {meaning}" for verdict, meaning in _MEANINGS.items())
+    rows = "\n".join(f"| `{param.name}` | {param.verdict} | {param.note} |" for param in PARAMS.values())
+    unknown = "| anything else | ignored | Unknown parameters are named on the receipt. |"
+    return (
+        f"{_HEAD}\n{verdicts}\n\n## Parameters\n\n| parameter | verdict | |\n|---|---|---|\n{rows}\n{unknown}\n{_TAIL}"
+    )
+
+
+if __name__ == "__main__":
+    print(page(), end="")
