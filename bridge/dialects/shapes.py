@@ -1,8 +1,8 @@
-"""Other APIs' request shapes on the chat URL, made chat's: some tools choose the shape by the model's name, not the URL.
+"""Other APIs' request shapes on the chat URL, made chat's: some tools choose the shape by the model, not by the URL.
 
-A body with `input` and without `messages` is the Responses API's (Cursor, for newer OpenAI names); one with a top
-level `system` or `stop_sequences` is Anthropic's (Cursor, for Claude's names). Parts, tools and tool calls of either shape are
-understood where they stand (content.py, tools.py, history.py).
+A body with `input` and without `messages` is the Responses API's (Cursor, for newer OpenAI names); one with a top-level
+`system` or `stop_sequences` is Anthropic's (Cursor, for Claude's names). Parts, tools and tool calls of either shape
+are understood where they stand (content.py, tools.py, history.py).
 """
 
 from __future__ import annotations
