@@ -272,7 +272,7 @@ def _match(path: str, method: str) -> tuple[ResolverMatch, type[AsyncAPIView] | 
     """The view for a path, or None for a CORS preflight. Raises ApiError: 404, 405."""
     match = _resolve(path)
     if match is None:
-        raise ApiError("unknown_url", f"Invalid URL ({method} {path[:200]})")
+        raise ApiError("unknown_url", f"Invalid URL ({method} {path[:200]}){_why_not(path)}")
     view: type[AsyncAPIView] = match.func.cls  # type: ignore[attr-defined]
     allowed = view.methods()
     if method == "OPTIONS" and settings.CORS_ALLOW_ORIGINS:
@@ -281,6 +281,23 @@ def _match(path: str, method: str) -> tuple[ResolverMatch, type[AsyncAPIView] | 
         text = f"Not allowed to {method[:20]} on {path[:200]}. (HTTP method not supported.)"
         raise ApiError("method_not_allowed", text, headers={"allow": ", ".join(allowed)})
     return match, view
+
+
+# OpenAI's endpoints that clients try, and why there is nothing behind them.
+_NOT_HERE = {
+    "embeddings": "Anthropic has no embeddings.",
+    "moderations": "Anthropic has no moderation endpoint.",
+    "images": "Claude makes no images.",
+    "audio": "Claude neither hears nor speaks.",
+    "files": "Send files inside the request (file_data), or upload them to Anthropic.",
+    "fine_tuning": "Anthropic has no fine-tuning.",
+    "batches": "Batches are not supported by this gateway.",
+}
+
+
+def _why_not(path: str) -> str:
+    first = path.strip("/").removeprefix("v1").strip("/").split("/")[0]
+    return f". {_NOT_HERE[first]}" if first in _NOT_HERE else ""
 
 
 @functools.lru_cache(1024)

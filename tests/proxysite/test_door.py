@@ -27,6 +27,11 @@ async def test_every_other_path_is_a_json_404(stage: Stage, path: str) -> None:
     assert got.status == 404 and got.headers["content-type"] == "application/json"
 
 
+async def test_endpoints_that_anthropic_has_nothing_for_say_so(stage: Stage) -> None:
+    got = await stage.client.post("/v1/embeddings", {"input": "x"})
+    assert got.status == 404 and "Anthropic has no embeddings" in got.error["message"]
+
+
 async def test_a_wrong_method_is_a_405_that_says_what_is_allowed(stage: Stage) -> None:
     got = await stage.client.get("/v1/chat/completions")
     assert (got.status, got.headers["allow"]) == (405, "POST")
