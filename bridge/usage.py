@@ -74,3 +74,38 @@ class Meter:
             value = getattr(update, name)
             if value is not None:
                 setattr(self._wire, name, value)
+
+
+class Meters:
+    """Several answers' meters as one: what the choices of a request used together."""
+
+    def __init__(self, request_bytes: int, max_tokens: int, count: int) -> None:
+        self.each = [Meter(request_bytes, max_tokens) for _ in range(count)]
+
+    @property
+    def started(self) -> bool:
+        return any(meter.started for meter in self.each)
+
+    @property
+    def shown(self) -> bool:
+        return any(meter.shown for meter in self.each)
+
+    @property
+    def service_tier(self) -> str:
+        return self.each[0].service_tier
+
+    def usage(self) -> Usage:
+        """The sum; as uncertain as the most uncertain of them."""
+        return _total([meter.usage() if meter.started else meter.bound() for meter in self.each])
+
+    def bound(self) -> Usage:
+        return _total([meter.bound() for meter in self.each])
+
+
+_CERTAINTY = (UsageSource.EXACT, UsageSource.ESTIMATED, UsageSource.BOUND)
+
+
+def _total(usages: list[Usage]) -> Usage:
+    counts = ("input", "cache_write_5m", "cache_write_1h", "cache_read", "output", "reasoning", "web_searches")
+    sums = {name: sum(getattr(usage, name) for usage in usages) for name in counts}
+    return Usage(**sums, source=max((usage.source for usage in usages), key=_CERTAINTY.index))
