@@ -2,23 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from bridge.catalog import Model
+from bridge.dialects import schema
+from bridge.emulate import ForcedTool, Rewriter
+from bridge.reasoning import think
 from bridge.receipt import Receipt
 
 Request = dict[str, Any]
 
 # The turn that is added where a model does not continue an assistant's turn (an agent that ended so by accident).
 CONTINUE = "Continue."
+MOST_BREAKPOINTS = 4
+# What sampling may still be while the model thinks.
+_WITH_THINKING = {"temperature": (1, 1), "top_p": (0.95, 1), "top_k": (1, 0)}
 
 
-def adapt(request: Request, model: Model, receipt: Receipt) -> None:
-    """Changes the request in place: limits, sampling, system turns, the last turn."""
+def adapt(request: Request, model: Model, receipt: Receipt) -> list[Rewriter]:
+    """Changes the request in place; returns what the answer has to go through to be what was asked for."""
     _limit_output(request, model, receipt)
+    rewriters = _force_tool(request, model, receipt)
+    think(request, model, receipt)
     _drop_sampling(request, model, receipt)
     _place_system_turns(request, model, receipt)
     _end_with_user(request, model, receipt)
+    _limit_breakpoints(request, receipt)
+    return rewriters
+
+
+def _force_tool(request: Request, model: Model, receipt: Receipt) -> list[Rewriter]:
+    """A forced call, on models that refuse to be forced: the answer's form is made that of the call's arguments."""
+    choice = request.get("tool_choice", {})
+    if model.forced_tool_choice or choice.get("type") not in ("any", "tool"):
+        return []
+    tools = [tool for tool in request["tools"] if "input_schema" in tool]
+    if choice["type"] == "tool":
+        tools = [tool for tool in tools if tool["name"] == choice["name"]]
+    try:
+        form = _form_of_call(tools)
+    except schema.NotPossible:
+        receipt.add("tool_choice", "prompted")
+        names = " or ".join(tool["name"] for tool in tools)
+        note = f"Answer with a call of the tool {names} and nothing else."
+        request["system"] = [*request.get("system", []), {"type": "text", "text": note}]
+        request["tool_choice"] = {**choice, "type": "auto"}
+        request["tool_choice"].pop("name", None)
+        return []
+    receipt.add("tool_choice", "emulated")
+    request["tool_choice"] = {"type": "none"}
+    request.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": form}
+    return [ForcedTool(tools[0]["name"] if len(tools) == 1 else None)]
+
+
+def _form_of_call(tools: list[Request]) -> Request:
+    """The schema of one tool's arguments, or of a choice among several tools."""
+    if not tools:
+        raise schema.NotPossible("no tool with a schema")
+    closed = [schema.closed(tool["input_schema"]) for tool in tools]
+    if len(tools) == 1:
+        return closed[0]
+    if any("$defs" in form for form in closed):
+        raise schema.NotPossible("definitions inside a choice")
+    options = [
+        {
+            "type": "object",
+            "properties": {"tool": {"const": tool["name"]}, "arguments": form},
+            "required": ["tool", "arguments"],
+            "additionalProperties": False,
+        }
+        for tool, form in zip(tools, closed, strict=True)
+    ]
+    return {"anyOf": options}
 
 
 def _limit_output(request: Request, model: Model, receipt: Receipt) -> None:
@@ -32,10 +88,15 @@ def _limit_output(request: Request, model: Model, receipt: Receipt) -> None:
 def _drop_sampling(request: Request, model: Model, receipt: Receipt) -> None:
     """Sampling is rejected by every model from 4.7 on; older ones take temperature or top_p, not both."""
     if model.sampling == "none":
-        for name in ("temperature", "top_p"):
+        for name in ("temperature", "top_p", "top_k"):
             if request.pop(name, 1) != 1:
                 receipt.add(name, "dropped")
         return
+    if request.get("thinking", {}).get("type") not in (None, "disabled"):
+        for name, (low, high) in _WITH_THINKING.items():
+            if name in request and not low <= request[name] <= high:
+                del request[name]
+                receipt.add(name, "dropped(thinking)")
     if request.get("temperature", 0) > 1:
         request["temperature"] = 1
         receipt.add("temperature", "clamped(1)")
@@ -52,13 +113,14 @@ def _place_system_turns(request: Request, model: Model, receipt: Receipt) -> Non
     for position, turn in enumerate(turns):
         following = turns[position + 1]["role"] if position + 1 < len(turns) else "assistant"
         legal = bool(placed) and placed[-1]["role"] == "user" and following == "assistant"
+        # (the last turn, after the user's, counts as followed by the assistant's answer)
         if turn["role"] != "system":
             _append(placed, turn)
         elif model.mid_conversation_system and legal:
             placed.append(turn)
         else:
             receipt.add("messages.system", "inlined")
-            note = "\n\n".join(block["text"] for block in turn["content"])
+            note = "\n\n".join(block["text"] for block in turn["content"] if block["type"] == "text")
             text = f"<system-message>\n{note}\n</system-message>"
             _append(placed, {"role": "user", "content": [{"type": "text", "text": text}]})
     request["messages"] = placed
@@ -80,6 +142,24 @@ def _end_with_user(request: Request, model: Model, receipt: Receipt) -> None:
         request["messages"].append({"role": "user", "content": [{"type": "text", "text": CONTINUE}]})
         receipt.add("messages.prefill", "emulated")
         return
-    # A prefill must not end in white space.
     block = last["content"][-1]
-    block["text"] = block["text"].rstrip()
+    if block["type"] == "text":  # a prefill must not end in white space
+        last["content"][-1] = {**block, "text": block["text"].rstrip()}
+
+
+def _limit_breakpoints(request: Request, receipt: Receipt) -> None:
+    """At most four cache breakpoints: the last ones, which save the most."""
+    marked = [block for block in _cacheable(request) if "cache_control" in block]
+    if "cache_control" in request:
+        marked.append(request)
+    for block in marked[:-MOST_BREAKPOINTS]:
+        del block["cache_control"]
+        receipt.add("cache_control", f"limited({MOST_BREAKPOINTS})")
+
+
+def _cacheable(request: Request) -> Iterator[Request]:
+    """Everything that may carry a breakpoint, in the order of the prefix."""
+    yield from request.get("tools", [])
+    yield from request.get("system", [])
+    for turn in request["messages"]:
+        yield from turn["content"]

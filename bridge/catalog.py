@@ -25,6 +25,7 @@ class Model:
     sampling: str  # "legacy": temperature or top_p; "none": neither
     prefill: bool  # whether a conversation may end with an assistant turn
     mid_conversation_system: bool
+    forced_tool_choice: bool
     thinking: tuple[str, ...]
     effort: tuple[str, ...]
     aliases: tuple[str, ...] = ()
@@ -99,6 +100,7 @@ def _model(row: Mapping[str, Any]) -> Model:
         sampling=row["sampling"],
         prefill=row["prefill"],
         mid_conversation_system=row["mid_conversation_system"],
+        forced_tool_choice=row["forced_tool_choice"],
         thinking=tuple(row["thinking"]),
         effort=tuple(row["effort"]),
         aliases=tuple(row.get("aliases", ())),

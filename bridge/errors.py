@@ -34,6 +34,7 @@ KINDS: dict[str, Kind] = {
     "missing": Kind(400, _INVALID, "missing_required_parameter"),
     "invalid_type": Kind(400, _INVALID, "invalid_type"),
     "invalid_value": Kind(400, _INVALID, "invalid_value"),
+    "invalid_image": Kind(400, _INVALID, "invalid_image_url"),
     "empty_array": Kind(400, _INVALID, "empty_array"),
     "below_min": Kind(400, _INVALID, "integer_below_min_value"),
     "above_max": Kind(400, _INVALID, "integer_above_max_value"),
@@ -149,6 +150,7 @@ _BILLING = re.compile(r"credit balance is too low|reached your specified API usa
 _TOO_LONG = re.compile(r"prompt is too long(?:: (\d+) tokens > (\d+) maximum)?", re.I)
 # Limits are told with whose they are; that is not the tenants' business.
 _ACCOUNT_IDS = re.compile(r"\b(?:org|wrkspc)_\w+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.I)
+_QUOTED = ("overloaded", "upstream_error", "upstream_timeout")
 _SPEND_CAPS = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 
 
@@ -189,7 +191,10 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
         return ApiError(kind, f"The model `{name}` does not exist or you do not have access to it.", "model")
     if kind == "rate_limited" and (error.details or {}).get("error_code") in _SPEND_CAPS:
         return ApiError("upstream_billing", _ACCOUNT, retry=False)
-    text = text or _ACCOUNT_IDS.sub("…", error.message) or "Upstream refused the request."
+    said = _ACCOUNT_IDS.sub("…", error.message)
+    text = text or said or "Upstream refused the request."
+    if said not in text and kind in _QUOTED:
+        text = f"{text} Upstream said: {said}"
     if kind == "rate_limited" and "retry-after" in headers:
         text = f"{text.rstrip('.')}. Please try again in {headers['retry-after']}s."
     return ApiError(kind, text, headers=headers)

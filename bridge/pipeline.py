@@ -16,11 +16,15 @@ import msgspec
 from bridge.adapt import adapt
 from bridge.call import Call, Ended
 from bridge.catalog import Catalog
-from bridge.dialects import chat
+from bridge.dialects import chat, chat_answer
+from bridge.dialects.chat import AnswerShape
 from bridge.dialects.chat_stream import ChatStream
+from bridge.emulate import PlainJson, Rewriter, through
 from bridge.errors import ApiError, shutdown
 from bridge.listing import Listing
 from bridge.upstream import Answer, Upstream
+from bridge.usage import Meter
+from bridge.wire.anthropic import Event
 from bridge.wire.fold import Fold
 from tenants.values import Caller, Mode, State
 
@@ -75,7 +79,9 @@ async def serve(services: Services, call: Call, body: Any, model_in_url: str | N
     alias = request["model"]
     call.entry.note(alias=alias, streamed=reading.stream)
     model = services.catalog.allowed(alias, call.caller.models)
-    adapt(request, model, receipt)
+    rewriters: list[Rewriter] = adapt(request, model, receipt)
+    if reading.plain_json:
+        rewriters.append(PlainJson())
     end_user = _pseudonym(call.caller.tenant_id, reading.end_user)
     if end_user:
         request["metadata"] = {"user_id": end_user}
@@ -96,9 +102,9 @@ async def serve(services: Services, call: Call, body: Any, model_in_url: str | N
     created = int(time.time())
     if reading.stream:
         assert call.meter is not None
-        stream = ChatStream(call.meter.usage, created, reading.include_usage)
-        return Events(_stream(call, answer, stream), stream.beat, headers)
-    return Reply(msgspec.json.encode(await _whole(call, answer, created)), headers)
+        stream = ChatStream(call.meter.usage, created, reading.include_usage, reading.form)
+        return Events(_stream(call, answer, stream, rewriters), stream.beat, headers)
+    return Reply(msgspec.json.encode(await _whole(call, answer, created, reading.form, rewriters)), headers)
 
 
 async def models(services: Services, caller: Caller) -> list[dict[str, Any]]:
@@ -134,24 +140,25 @@ def describe(caller: Caller) -> dict[str, Any]:
     }
 
 
-async def _whole(call: Call, answer: Answer, created: int) -> Mapping[str, Any]:
+async def _whole(
+    call: Call, answer: Answer, created: int, shape: AnswerShape, rewriters: list[Rewriter]
+) -> Mapping[str, Any]:
     """Folds the events; the record is closed before the answer leaves."""
     fold, meter = Fold(), call.meter
     assert meter is not None
     try:
         while not answer.done:
-            for event in await answer.read():
-                meter.feed(event)
+            for event in _metered(meter, await answer.read(), rewriters):
                 fold.feed(event)
             _note_progress(call)
     finally:
         await answer.aclose()
     message = fold.message()
     settle_answered(call, message.id, message.stop_reason)
-    return chat.write(message, meter.usage(), created)
+    return chat_answer.write(message, meter.usage(), created, shape, meter.service_tier)
 
 
-async def _stream(call: Call, answer: Answer, stream: ChatStream) -> AsyncIterator[bytes]:
+async def _stream(call: Call, answer: Answer, stream: ChatStream, rewriters: list[Rewriter]) -> AsyncIterator[bytes]:
     """Moves events to chunks. However it ends, the record is closed, and closed before the client can know the end."""
     meter = call.meter
     assert meter is not None
@@ -160,8 +167,7 @@ async def _stream(call: Call, answer: Answer, stream: ChatStream) -> AsyncIterat
     try:
         while not answer.done:
             out = []
-            for event in await answer.read():
-                meter.feed(event)
+            for event in _metered(meter, await answer.read(), rewriters):
                 out.append(stream.feed(event))
                 if event.type == "message_start" and event.message:
                     message_id = event.message.id
@@ -186,6 +192,13 @@ async def _stream(call: Call, answer: Answer, stream: ChatStream) -> AsyncIterat
     finally:
         call.abandon()
         await answer.aclose()
+
+
+def _metered(meter: Meter, events: list[Event], rewriters: list[Rewriter]) -> list[Event]:
+    """Counts what upstream sent, then makes of it what was asked for."""
+    for event in events:
+        meter.feed(event)
+    return through(rewriters, events) if rewriters else events
 
 
 def settle_answered(call: Call, message_id: str, stop_reason: str | None) -> None:

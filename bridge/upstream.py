@@ -50,7 +50,7 @@ class Deadlines:
 class RetryBudget:
     """Retries as a share of recent calls: when everything fails, retrying must not add load (under 1.1 in all)."""
 
-    def __init__(self, share: float = 0.09, most: float = 5.0) -> None:
+    def __init__(self, share: float = 0.09, most: float = 10.0) -> None:
         self._share, self._most, self._left = share, most, most
 
     def deposit(self) -> None:

@@ -1,6 +1,6 @@
-"""Chat Completions ⇄ Messages: reading a request, writing a whole answer and an error.
+"""Chat Completions → Messages: reading a request. Its answer is chat_answer or, streamed, chat_stream.
 
-Shapes: openai-python `types/chat/completion_create_params.py` and `chat_completion.py`. The stream is chat_stream.
+Shapes: openai-python `types/chat/completion_create_params.py`; what real clients send beside them is accepted too.
 """
 
 from __future__ import annotations
@@ -8,54 +8,38 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.dialects import checks
+from bridge.dialects import checks, content, history, tools
+from bridge.dialects.names import Names
 from bridge.dialects.params import PARAMS, Verdict
 from bridge.errors import ApiError
 from bridge.receipt import Receipt
-from bridge.wire.anthropic import Message
-from bridge.wire.counts import Counts
 
-Block = dict[str, Any]
-Turn = dict[str, Any]
-
-# Anthropic's stop reasons as OpenAI's. Anything new is a normal end.
-FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# OpenAI's service tiers as Anthropic's; the others have no equivalent.
+_TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 
 
 @dataclass(slots=True)
 class Reading:
-    """A client's request: `request` is a Messages request that still asks for the name the client used."""
+    """A client's request: `request` is a Messages request that still asks for the name the client used, and for what
+    its model may refuse. The rest is what the answer depends on."""
 
     request: dict[str, Any]
     stream: bool
     include_usage: bool
     end_user: str
+    form: AnswerShape
+    plain_json: bool = False  # the answer is to be one JSON object, which only an instruction asks for
     receipt: Receipt = field(default_factory=Receipt)
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """What every chunk of an answer repeats."""
+@dataclass(slots=True)
+class AnswerShape:
+    """How tool calls are told: under their own names, free-text ones as such, in the form of 2023."""
 
-    id: str
-    created: int
-    model: str
-
-
-def heading(message_id: str, model: str, created: int) -> Heading:
-    """`msg_01Ab` becomes `chatcmpl-01Ab`: one can be found from the other."""
-    return Heading(f"chatcmpl-{message_id.removeprefix('msg_')}", created, model)
-
-
-# --- Reading --------------------------------------------------------------------------------------------------------
+    names: Names = field(default_factory=Names)
+    custom: frozenset[str] = frozenset()
+    legacy: bool = False
 
 
 def read(body: Any, model: str | None = None) -> Reading:
@@ -65,12 +49,28 @@ def read(body: Any, model: str | None = None) -> Reading:
     receipt = Receipt()
     _judge(body, receipt)
     request: dict[str, Any] = {"model": _model(body, model)}
-    _turns(body, request, receipt)
+    names = Names()
+    offered = tools.read(body, names, receipt)
+    wanted = tools.read_form(body, receipt)
+    _messages(body, request, wanted.instruction, names, receipt)
     _limits(body, request)
     _stops(body, request, receipt)
     _sampling(body, request)
+    _tools(offered, request)
+    _effort(body, request)
+    _extensions(body, request, receipt)
+    if wanted.format:
+        request.setdefault("output_config", {})["format"] = wanted.format
     stream = checks.a_boolean(body.get("stream", False), "stream")
-    return Reading(request, stream, _include_usage(body, stream, receipt), _end_user(body), receipt)
+    return Reading(
+        request,
+        stream,
+        _include_usage(body, stream, receipt),
+        _end_user(body),
+        AnswerShape(names, offered.custom, offered.legacy),
+        bool(wanted.instruction),
+        receipt,
+    )
 
 
 def _judge(body: dict[str, Any], receipt: Receipt) -> None:
@@ -137,169 +137,52 @@ def _end_user(body: dict[str, Any]) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-# --- Messages -------------------------------------------------------------------------------------------------------
-
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_ROLES_NOT_YET = ("tool", "function")
-_KNOWN_KEYS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "audio"})
-_TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
-
-
-def _turns(body: dict[str, Any], request: dict[str, Any], receipt: Receipt) -> None:
-    """Leading system messages become `system`; the rest are turns, those of one role joined."""
+def _messages(body: dict[str, Any], request: dict[str, Any], instruction: str, names: Names, receipt: Receipt) -> None:
     if "messages" not in body:
         raise checks.missing("messages")
-    messages = body["messages"]
-    if not isinstance(messages, list):
-        raise checks.wrong_type("messages", "an array of objects", messages)
-    if not messages:
-        text = (
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
-        )
-        raise ApiError("empty_array", text, "messages")
-    turns = [turn for index, message in enumerate(messages) if (turn := _turn(message, f"messages[{index}]", receipt))]
-    system: list[Block] = []
-    while turns and turns[0]["role"] == "system":
-        system += turns.pop(0)["content"]
-    if not turns and system:
-        turns, system = [{"role": "user", "content": system}], []
-        receipt.add("messages.system", "as_user")
-    if not turns:
-        raise ApiError("invalid_value", "Invalid 'messages': there is no text in any message.", "messages")
+    system, request["messages"] = history.read(body["messages"], names, receipt)
+    if instruction:
+        system = [*system, content.text_block(instruction)]
     if system:
         request["system"] = system
-    request["messages"] = _joined(turns)
 
 
-def _turn(message: Any, path: str, receipt: Receipt) -> Turn | None:
-    """One message as a turn; None if it says nothing (the API refuses empty text)."""
-    message = checks.an_object(message, path)
-    role = _role(message, path)
-    for name in ("tool_calls", "function_call", "audio"):
-        if message.get(name):
-            raise ApiError(
-                "unsupported_parameter", f"Unsupported: '{path}.{name}' is not supported yet.", f"{path}.{name}"
-            )
-    for name, value in message.items():
-        if name not in _KNOWN_KEYS and value not in (None, [], ""):
-            receipt.add(f"messages.{name}", "ignored")
-    content = message.get("content")
-    if content in (None, "", []) and role == "assistant":
-        content = message.get("refusal") or ""
-    elif content is None:
-        raise checks.missing(f"{path}.content")
-    blocks = [{"type": "text", "text": text} for text in _texts(content, f"{path}.content") if text.strip()]
-    if not blocks:
-        receipt.add("messages.empty", "dropped")
-        return None
-    return {"role": role, "content": blocks}
+def _tools(offered: tools.ToolSet, request: dict[str, Any]) -> None:
+    if offered.tools:
+        request["tools"] = offered.tools
+    if offered.choice:
+        request["tool_choice"] = offered.choice
 
 
-def _role(message: dict[str, Any], path: str) -> str:
-    if "role" not in message:
-        raise checks.missing(f"{path}.role")
-    role = checks.a_string(message["role"], f"{path}.role")
-    if role in _ROLES_NOT_YET:
-        raise ApiError("unsupported_parameter", f"Unsupported: role '{role}' is not supported yet.", f"{path}.role")
-    if role not in _ROLES:
-        options = ", ".join(f"'{name}'" for name in _ROLES)
-        text = f"Invalid value: '{role[:40]}'. Supported values are: {options}."
-        raise ApiError("invalid_value", text, f"{path}.role")
-    return _ROLES[role]
+def _effort(body: dict[str, Any], request: dict[str, Any]) -> None:
+    """`reasoning_effort`, or the object that some gateways and clients have for it."""
+    reasoning = checks.an_object(body.get("reasoning", {}), "reasoning")
+    effort = body.get("reasoning_effort", reasoning.get("effort"))
+    if effort is None and reasoning.get("enabled") is True:
+        effort = "medium"
+    if reasoning.get("enabled") is False:
+        effort = "none"
+    if effort is not None:
+        if effort not in EFFORTS:
+            options = ", ".join(f"'{name}'" for name in EFFORTS)
+            text = f"Invalid value: '{str(effort)[:40]}'. Supported values are: {options}."
+            raise ApiError("invalid_value", text, "reasoning_effort")
+        request["output_config"] = {"effort": effort}
+    if isinstance(reasoning.get("max_tokens"), int) and not isinstance(reasoning["max_tokens"], bool):
+        request["thinking"] = {"type": "enabled", "budget_tokens": reasoning["max_tokens"]}
 
 
-def _texts(content: Any, path: str) -> list[str]:
-    if isinstance(content, str):
-        return [content]
-    if not isinstance(content, list):
-        raise checks.wrong_type(path, "one of a string or an array of objects", content)
-    return [_text(part, f"{path}[{index}]") for index, part in enumerate(content)]
-
-
-def _text(part: Any, path: str) -> str:
-    part = checks.an_object(part, path)
-    if "type" not in part:
-        raise checks.missing(f"{path}.type")
-    kind = checks.a_string(part["type"], f"{path}.type")
-    if kind not in _TEXT_PARTS:
-        text = f"Unsupported: content of type '{kind[:40]}' is not supported yet; 'text' is."
-        raise ApiError("unsupported_parameter", text, path)
-    field_name = _TEXT_PARTS[kind]
-    if part.get(field_name) is None:
-        raise checks.missing(f"{path}.{field_name}")
-    return checks.a_string(part[field_name], f"{path}.{field_name}")
-
-
-def _joined(turns: list[Turn]) -> list[Turn]:
-    joined: list[Turn] = []
-    for turn in turns:
-        if joined and joined[-1]["role"] == turn["role"]:
-            joined[-1]["content"] += turn["content"]
-        else:
-            joined.append(turn)
-    return joined
-
-
-# --- Writing --------------------------------------------------------------------------------------------------------
-
-
-def write(message: Message, usage: Counts, created: int) -> dict[str, Any]:
-    """The whole answer: a ChatCompletion."""
-    head = heading(message.id, message.model, created)
-    text = "".join(block.get("text") or "" for block in message.content if block.get("type") == "text")
-    reasoning = "".join(block.get("thinking") or "" for block in message.content if block.get("type") == "thinking")
-    refusal = refusal_text(message.stop_reason, message.stop_details)
-    answer: dict[str, Any] = {"role": "assistant", "content": text, "refusal": refusal, "annotations": []}
-    if reasoning:
-        answer["reasoning_content"] = reasoning
-    return {
-        "id": head.id,
-        "object": "chat.completion",
-        "created": head.created,
-        "model": head.model,
-        "choices": [
-            {"index": 0, "message": answer, "logprobs": None, "finish_reason": finish_reason(message.stop_reason)}
-        ],
-        "usage": counts(usage),
-        "service_tier": "default",
-        "system_fingerprint": None,
-    }
-
-
-def finish_reason(stop_reason: str | None) -> str:
-    return FINISH_REASONS.get(stop_reason or "", "stop")
-
-
-def refusal_text(stop_reason: str | None, details: dict[str, Any] | None) -> str | None:
-    """What `message.refusal` says: Anthropic's explanation, or that there is none."""
-    if stop_reason != "refusal":
-        return None
-    explanation = (details or {}).get("explanation")
-    return explanation if isinstance(explanation, str) and explanation else "The model declined to answer."
-
-
-def counts(usage: Counts) -> dict[str, Any]:
-    """OpenAI's usage, with the top-level copies of the cache counts that many clients read."""
-    cache_write = usage.cache_write_5m + usage.cache_write_1h
-    return {
-        "prompt_tokens": usage.prompt,
-        "completion_tokens": usage.output,
-        "total_tokens": usage.prompt + usage.output,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cache_read,
-            "cache_write_tokens": cache_write,
-            "audio_tokens": 0,
-        },
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-        "cache_creation_input_tokens": cache_write,
-        "cache_read_input_tokens": usage.cache_read,
-    }
-
-
-def error(problem: ApiError) -> dict[str, Any]:
-    return problem.body()
+def _extensions(body: dict[str, Any], request: dict[str, Any], receipt: Receipt) -> None:
+    """Anthropic's own parameters, for clients that know where they are talking to."""
+    if "thinking" in body:
+        request["thinking"] = dict(checks.an_object(body["thinking"], "thinking"))
+    if "top_k" in body:
+        request["top_k"] = checks.an_integer(body["top_k"], "top_k", 0)
+    mark = content.cache_control(body)
+    if mark:
+        request["cache_control"] = mark
+    tier = body.get("service_tier")
+    if tier in _TIERS:
+        request["service_tier"] = _TIERS[tier]
+    elif tier is not None:
+        receipt.add("service_tier", "ignored")

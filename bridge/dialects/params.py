@@ -9,6 +9,7 @@ from typing import Any
 
 class Verdict(StrEnum):
     TRANSLATED = "translated"  # means the same upstream
+    EMULATED = "emulated"  # done in another way; the receipt says so
     ADAPTED = "adapted"  # honoured as far as the model allows; the receipt says what changed
     IGNORED = "ignored"  # a hint without an equivalent: ignored, named on the receipt
     REFUSED = "refused"  # its loss would change what the caller gets: a clear 400
@@ -29,7 +30,7 @@ PARAMS: dict[str, Param] = {
     param.name: param
     for param in (
         Param("model", Verdict.TRANSLATED, "The model's name at Anthropic."),
-        Param("messages", Verdict.TRANSLATED, "Roles system, developer, user and assistant; text."),
+        Param("messages", Verdict.TRANSLATED, "All roles; text, images, files; tool calls and their results."),
         Param("max_completion_tokens", Verdict.ADAPTED, "`max_tokens`; above the model's maximum: clamped."),
         Param("max_tokens", Verdict.ADAPTED, "The same; `max_completion_tokens` wins. Default: the model's maximum."),
         Param("stop", Verdict.ADAPTED, "`stop_sequences`; those of white space only are dropped."),
@@ -38,14 +39,18 @@ PARAMS: dict[str, Param] = {
         Param("stream", Verdict.TRANSLATED, "Server-sent events, ended by `[DONE]`."),
         Param("stream_options", Verdict.TRANSLATED, "`include_usage`: a last chunk with the usage."),
         Param("n", Verdict.NOT_YET, "More than one choice.", (1,)),
-        Param("tools", Verdict.NOT_YET, "Function calling.", ([],)),
-        Param("tool_choice", Verdict.NOT_YET, "Function calling.", ("none", "auto")),
-        Param("parallel_tool_calls", Verdict.IGNORED, "Means nothing without tools.", (True, False)),
-        Param("functions", Verdict.NOT_YET, "Function calling as of 2023.", ([],)),
-        Param("function_call", Verdict.NOT_YET, "Function calling as of 2023.", ("none", "auto")),
-        Param("response_format", Verdict.NOT_YET, "JSON answers.", ({"type": "text"},)),
-        Param("reasoning_effort", Verdict.IGNORED, "Not yet passed on: the model thinks as it does by default."),
-        Param("web_search_options", Verdict.NOT_YET, "Web search."),
+        Param(
+            "tools",
+            Verdict.TRANSLATED,
+            "Functions, strict ones where the schema allows it; free-text (custom) tools emulated.",
+        ),
+        Param("tool_choice", Verdict.TRANSLATED, "All forms; forced calls are emulated on models that refuse them."),
+        Param("parallel_tool_calls", Verdict.TRANSLATED, "`disable_parallel_tool_use`."),
+        Param("functions", Verdict.TRANSLATED, "As tools; answered as `function_call`."),
+        Param("function_call", Verdict.TRANSLATED, "As `tool_choice`."),
+        Param("response_format", Verdict.TRANSLATED, "json_schema natively; json_object by instruction."),
+        Param("reasoning_effort", Verdict.ADAPTED, "Thinking and effort, by what the model offers."),
+        Param("web_search_options", Verdict.TRANSLATED, "Anthropic's web search; sources as `url_citation`."),
         Param("audio", Verdict.REFUSED, "Claude neither hears nor speaks."),
         Param("modalities", Verdict.REFUSED, "Only text.", (["text"],)),
         Param("logprobs", Verdict.REFUSED, "Anthropic's API reports no log probabilities.", (False,)),
@@ -59,11 +64,15 @@ PARAMS: dict[str, Param] = {
         Param("moderation", Verdict.IGNORED, "No equivalent."),
         Param("store", Verdict.IGNORED, "Bridge stores no completions.", (False,)),
         Param("metadata", Verdict.IGNORED, "Not passed on.", ({},)),
-        Param("service_tier", Verdict.IGNORED, "Not passed on.", ("auto", "default")),
+        Param("service_tier", Verdict.ADAPTED, "`auto`, `default`, `priority`; others are ignored."),
         Param("prompt_cache_key", Verdict.IGNORED, "Not passed on."),
         Param("prompt_cache_options", Verdict.IGNORED, "Not passed on."),
         Param("prompt_cache_retention", Verdict.IGNORED, "Not passed on."),
         Param("safety_identifier", Verdict.TRANSLATED, "`metadata.user_id`, hashed."),
+        Param("reasoning", Verdict.ADAPTED, "`{effort, max_tokens, enabled}`, as some gateways have it."),
+        Param("thinking", Verdict.TRANSLATED, "Anthropic's own parameter, made fit for the model."),
+        Param("top_k", Verdict.ADAPTED, "On models up to 4.6; else dropped."),
+        Param("cache_control", Verdict.TRANSLATED, "Anthropic's automatic caching; also on messages, parts and tools."),
         Param("user", Verdict.TRANSLATED, "`metadata.user_id`, hashed; `safety_identifier` wins."),
     )
 }

@@ -1,0 +1,118 @@
+"""JSON Schema as Anthropic's structured outputs take it.
+
+Supported: basic types, enum and const, anyOf, allOf, local $ref, a few formats, minItems 0 or 1; every object closed.
+What is not supported moves into the description, where the model still reads it. Source: platform.claude.com/docs/en/
+build-with-claude/structured-outputs, and the transformation in the SDK (anthropic/lib/_parse/_transform.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Schema = dict[str, Any]
+
+MOST_OPTIONAL = 24
+MOST_UNIONS = 16
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+_KEPT = frozenset({"type", "enum", "const", "anyOf", "allOf", "$ref", "default", "description", "title"})
+_SILENT = frozenset(
+    {"$schema", "$id", "$defs", "definitions", "additionalProperties", "required", "properties", "items", "oneOf"}
+)
+
+
+class NotPossible(ValueError):
+    """This schema cannot be enforced: it recurses, refers elsewhere, or is larger than the API compiles."""
+
+
+def closed(schema: Schema) -> Schema:
+    """The schema in the supported subset. Raises NotPossible."""
+    transform = _Transform(schema)
+    result = transform.schema(schema)
+    if transform.optional > MOST_OPTIONAL or transform.unions > MOST_UNIONS:
+        raise NotPossible("too many optional parameters or unions")
+    return result
+
+
+class _Transform:
+    def __init__(self, root: Schema) -> None:
+        self.optional = self.unions = 0
+        self._definitions = {**_mapping(root.get("definitions")), **_mapping(root.get("$defs"))}
+        self._check_recursion()
+
+    def schema(self, node: Any) -> Schema:
+        if node is True or node is None:
+            return {}
+        if not isinstance(node, dict):
+            raise NotPossible("a schema that is not an object")
+        kept = {name: value for name, value in node.items() if name in _KEPT}
+        lost = {name: value for name, value in node.items() if name not in _KEPT and name not in _SILENT}
+        if "$ref" in kept:
+            return {"$ref": self._reference(kept["$ref"]), **self._definitions_of(node)}
+        self._combined(node, kept)
+        if node.get("type") == "object" or "properties" in node:
+            self._object(node, kept)
+        if "items" in node:
+            kept["items"] = self.schema(node["items"])
+        for name in ("format", "minItems"):
+            if name in lost and (lost[name] in FORMATS if name == "format" else lost[name] in (0, 1)):
+                kept[name] = lost.pop(name)
+        if lost:
+            note = msgspec.json.encode(lost).decode()
+            kept["description"] = f"{kept['description']}\n\n{note}" if kept.get("description") else note
+        return {**kept, **self._definitions_of(node)}
+
+    def _combined(self, node: Schema, kept: Schema) -> None:
+        """`oneOf` becomes `anyOf`; unions are counted, for the API has a limit."""
+        for name in ("anyOf", "allOf", "oneOf"):
+            if isinstance(node.get(name), list):
+                kept["allOf" if name == "allOf" else "anyOf"] = [self.schema(part) for part in node[name]]
+        self.unions += "anyOf" in kept or isinstance(node.get("type"), list)
+
+    def _object(self, node: Schema, kept: Schema) -> None:
+        properties = _mapping(node.get("properties"))
+        if node.get("additionalProperties") not in (None, False) and not properties:
+            raise NotPossible("an object of any properties")
+        required = [name for name in node.get("required") or [] if name in properties]
+        self.optional += len(properties) - len(required)
+        kept["properties"] = {name: self.schema(value) for name, value in properties.items()}
+        kept["required"] = required
+        kept["additionalProperties"] = False
+
+    def _definitions_of(self, node: Schema) -> Schema:
+        inside = {**_mapping(node.get("definitions")), **_mapping(node.get("$defs"))}
+        return {"$defs": {name: self.schema(value) for name, value in inside.items()}} if inside else {}
+
+    def _reference(self, reference: Any) -> str:
+        name = _target(reference)
+        if name not in self._definitions:
+            raise NotPossible("a reference to something outside the schema")
+        return f"#/$defs/{name}"
+
+    def _check_recursion(self) -> None:
+        for start in self._definitions:
+            seen: set[str] = set()
+            level = _references(self._definitions[start])
+            while level:
+                if start in level:
+                    raise NotPossible("a schema that recurses")
+                seen |= level
+                level = {t for name in level for t in _references(self._definitions.get(name))} - seen
+
+
+def _references(node: Any) -> set[str]:
+    if isinstance(node, dict):
+        own = {_target(node["$ref"])} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*(_references(value) for value in node.values()))
+    return set().union(*(_references(item) for item in node)) if isinstance(node, list) else set()
+
+
+def _target(reference: Any) -> str:
+    if not isinstance(reference, str) or not reference.startswith(("#/$defs/", "#/definitions/")):
+        raise NotPossible("a reference to something outside the schema")
+    return reference.split("/", 2)[2]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
