@@ -1,8 +1,8 @@
 """Chat messages → turns: roles, tool calls and their results, and the repairs that real histories need.
 
 The target's rules: turns of user and assistant; every tool_use is answered by a tool_result in the very next user
-turn, results first, in one turn; ids and names of a narrow alphabet; no empty text. Each repair is named on the receipt,
-and each is a function of the history alone, so that the cached prefix stays the same from turn to turn.
+turn, results first, in one turn; ids and names of a narrow alphabet; no empty text. Each repair is named on the
+receipt, and each is a function of the history alone, so that the cached prefix stays the same from turn to turn.
 """
 
 from __future__ import annotations
