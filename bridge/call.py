@@ -42,18 +42,20 @@ class Call:
     answer: Answer | None = None
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 
-    def sent(self, request_bytes: int, max_tokens: int, **columns: Any) -> None:
+    def sent(self, request_bytes: int, max_tokens: int, **columns: Any) -> Meter:
         """From here on it costs: the meter runs, and the journal says so before upstream hears of it."""
         self.meter = Meter(request_bytes, max_tokens)
         self.entry.sent(queue_us=self._since(time.monotonic()), **columns)
+        return self.meter
 
-    def fail(self, problem: ApiError) -> None:
-        """Settles a call that ends with an error: refused if nothing was sent, failed if it was."""
+    def fail(self, problem: ApiError, status: int) -> None:
+        """Settles a call that ends with an error: refused if nothing was sent, failed if it was. `status` is the one
+        that the client is told, which depends on its dialect."""
         state = State.REFUSED if self.meter is None else State.FAILED
         state = State.INTERRUPTED if self.ended is Ended.DRAIN else state
         refusal = {"message": problem.message[:500], "param": problem.param} if state is State.REFUSED else None
         upstream = {"attempts": problem.attempts, "upstream_id": problem.upstream_id} if problem.attempts else {}
-        self.settle(state, problem.status, error_code=problem.code or "", refusal=refusal, **upstream)
+        self.settle(state, status, error_code=problem.code or "", refusal=refusal, **upstream)
 
     def abandon(self) -> None:
         """Settles whatever nobody settled: the client left, the process is going, or there is a bug."""
