@@ -1,4 +1,4 @@
-"""The API's DRF view: asynchronous, JSON whatever the client accepts, every error in OpenAI's shape.
+"""The API's DRF view: asynchronous, JSON whatever the client accepts, every error in its dialect's shape.
 
 Rendered inside dispatch and answered as a plain HttpResponse: a DRF Response costs a thread hop per request under ASGI
 (docs/decisions/0005-api-view.md).
@@ -14,8 +14,10 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from bridge.call import Call
+from bridge.chat import CHAT
 from bridge.pipeline import Services
 from bridge.responses import as_json
+from bridge.speech import Asked, Dialect
 from tenants.values import Caller
 
 
@@ -37,17 +39,26 @@ class ApiRequest(Request):
         services: Services = self._request.services  # type: ignore[attr-defined]
         return services
 
+    def asked(self, model_in_url: str | None = None) -> Asked:
+        """What a dialect reads. Raises ApiError (400) if the body is not JSON."""
+        return Asked(self.data, self._header, self._request.request_id, model_in_url)  # type: ignore[attr-defined]
+
+    def _header(self, name: str) -> str:
+        value: str = self._request.META.get(f"HTTP_{name.upper().replace('-', '_')}", "")
+        return value
+
 
 class AsyncAPIView(APIView):
     """A DRF view with asynchronous handlers that return an HttpResponse or something to encode as JSON.
 
     `needs_key`: the door refuses requests without a known key. `inference`: they are counted, limited and recorded.
+    `dialect`: what is spoken here, by errors too, the door's own among them.
     """
 
     view_is_async = True
     needs_key = True
     inference = False
-    dialect = ""
+    dialect: Dialect = CHAT
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         self.args, self.kwargs, self.headers = args, kwargs, {}

@@ -9,10 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from bridge import telemetry
-from bridge.continuing import ContinuedAnswer
+from bridge.choices import Readable
 from bridge.errors import ApiError
-from bridge.upstream import Answer
-from bridge.usage import Meter
+from bridge.usage import Meter, Meters
 from tenants.journal import Entry
 from tenants.values import Caller, State
 
@@ -38,23 +37,26 @@ class Call:
     client_retry: int
     received: float = field(default_factory=time.monotonic)
     ended: Ended | None = None
-    meter: Meter | None = None
+    meter: Meter | Meters | None = None
     first_token: float | None = None
-    answer: Answer | ContinuedAnswer | None = None
+    answer: Readable | None = None
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 
-    def sent(self, request_bytes: int, max_tokens: int, **columns: Any) -> None:
+    def sent(self, request_bytes: int, max_tokens: int, choices: int, **columns: Any) -> Meter | Meters:
         """From here on it costs: the meter runs, and the journal says so before upstream hears of it."""
-        self.meter = Meter(request_bytes, max_tokens)
+        several = choices > 1
+        self.meter = Meters(request_bytes, max_tokens, choices) if several else Meter(request_bytes, max_tokens)
         self.entry.sent(queue_us=self._since(time.monotonic()), **columns)
+        return self.meter
 
-    def fail(self, problem: ApiError) -> None:
-        """Settles a call that ends with an error: refused if nothing was sent, failed if it was."""
+    def fail(self, problem: ApiError, status: int) -> None:
+        """Settles a call that ends with an error: refused if nothing was sent, failed if it was. `status` is the one
+        that the client is told, which depends on its dialect."""
         state = State.REFUSED if self.meter is None else State.FAILED
         state = State.INTERRUPTED if self.ended is Ended.DRAIN else state
         refusal = {"message": problem.message[:500], "param": problem.param} if state is State.REFUSED else None
         upstream = {"attempts": problem.attempts, "upstream_id": problem.upstream_id} if problem.attempts else {}
-        self.settle(state, problem.status, error_code=problem.code or "", refusal=refusal, **upstream)
+        self.settle(state, status, error_code=problem.code or "", refusal=refusal, **upstream)
 
     def abandon(self) -> None:
         """Settles whatever nobody settled: the client left, the process is going, or there is a bug."""

@@ -71,7 +71,7 @@ class Catalog:
             sorted(allow_list) if allow_list else []
         )
         hint = f" Did you mean `{near[0]}`?" if near else " GET /v1/models lists the models of this key."
-        return ApiError("model_not_found", text + hint, "model")
+        return ApiError("model_not_found", text + hint, "model", said=f"model: {name[:200]}")
 
     def learn(self, listed: Iterable[Mapping[str, Any]]) -> None:
         """Takes the limits that upstream reports for models that the registry does not know."""

@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from bridge.wire.anthropic import Event
+from bridge.wire.anthropic import Event, Frame
 
 
 class Readable(Protocol):
     """An Answer, or what reads like one."""
 
-    attempts: int
-    upstream_id: str
-    done: bool
-
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def upstream_id(self) -> str: ...
+    @property
+    def done(self) -> bool: ...
     async def read(self) -> list[Event]: ...
+    def take(self) -> list[Frame]: ...
     async def aclose(self) -> None: ...
 
 
@@ -36,14 +39,23 @@ class Choices:
     def done(self) -> bool:
         return all(answer.done for answer in self._answers) and not self._reads
 
-    async def read(self) -> list[tuple[int, list[Event]]]:
-        """The next events, each list with the number of its choice. Raises ApiError."""
+    async def read(self) -> list[Event]:
+        """The next events, each with the number of its choice. Raises ApiError."""
         reading = set(self._reads.values())
         for number, answer in enumerate(self._answers):
             if number not in reading and not answer.done:
                 self._reads[asyncio.create_task(answer.read())] = number
         finished, _ = await asyncio.wait(self._reads, return_when=asyncio.FIRST_COMPLETED)
-        return sorted((self._reads.pop(task), task.result()) for task in finished)
+        events = []
+        for task in sorted(finished, key=self._reads.__getitem__):
+            number = self._reads.pop(task)
+            for event in task.result():
+                event.choice = number
+                events.append(event)
+        return events
+
+    def take(self) -> list[Frame]:
+        return []
 
     async def aclose(self) -> None:
         for task in self._reads:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bridge.upstream import Answer, Upstream
-from bridge.wire.anthropic import Event, WireUsage
+from bridge.wire.anthropic import Event, Frame, WireUsage
 from bridge.wire.fold import Fold
 
 MOST_CONTINUATIONS = 5
@@ -40,6 +40,9 @@ class ContinuedAnswer:
             return passed
         self.done = self._answer.done
         return passed
+
+    def take(self) -> list[Frame]:
+        return []
 
     async def aclose(self) -> None:
         await self._answer.aclose()

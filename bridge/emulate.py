@@ -113,8 +113,11 @@ class PlainJson:
         return ready
 
 
-def through(rewriters: list[Rewriter], events: list[Event]) -> list[Event]:
-    """Events through each rewriter in turn."""
+def through(rewriters: list[Rewriter], event: Event) -> list[Event]:
+    """What an event becomes, rewriter by rewriter."""
+    events = [event]
     for rewriter in rewriters:
-        events = [made for event in events for made in rewriter.rewrite(event)]
+        events = [made for one in events for made in rewriter.rewrite(one)]
+        for made in events:
+            made.choice = event.choice
     return events

@@ -88,6 +88,7 @@ class ApiError(Exception):
     retry: bool | None = None
     attempts: int = 0  # calls made upstream, for the record
     upstream_id: str = ""
+    said: str = ""  # in upstream's own words, for clients that speak its language
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
@@ -188,7 +189,8 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
         return _rejected(error.message)
     if kind == "model_not_found":
         name = error.message.removeprefix("model: ")
-        return ApiError(kind, f"The model `{name}` does not exist or you do not have access to it.", "model")
+        text = f"The model `{name}` does not exist or you do not have access to it."
+        return ApiError(kind, text, "model", said=_ACCOUNT_IDS.sub("…", error.message))
     if kind == "rate_limited" and (error.details or {}).get("error_code") in _SPEND_CAPS:
         return ApiError("upstream_billing", _ACCOUNT, retry=False)
     said = _ACCOUNT_IDS.sub("…", error.message)
@@ -197,7 +199,7 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
         text = f"{text} Upstream said: {said}"
     if kind == "rate_limited" and "retry-after" in headers:
         text = f"{text.rstrip('.')}. Please try again in {headers['retry-after']}s."
-    return ApiError(kind, text, headers=headers)
+    return ApiError(kind, text, headers=headers, said=said if kind in ("rate_limited", "too_large") else "")
 
 
 def _rejected(message: str) -> ApiError:
@@ -207,5 +209,5 @@ def _rejected(message: str) -> ApiError:
     if too_long:
         limit = f" This model's maximum context length is {too_long[2]} tokens." if too_long[2] else ""
         text = f"{message}{limit} Please reduce the length of the messages."
-        return ApiError("context_length_exceeded", text, "messages")
+        return ApiError("context_length_exceeded", text, "messages", said=message)
     return ApiError("rejected_upstream", message or "Upstream rejected the request.")

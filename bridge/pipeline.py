@@ -1,4 +1,4 @@
-"""The one road of an inference request: read, resolve, adapt, send, and give back whole or as a stream."""
+"""The one road of an inference request, in any dialect: read, resolve, fit, send, and tell, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ from typing import Any
 import msgspec
 
 from bridge import listing
-from bridge.adapt import adapt, refuse_losses
+from bridge.adapt import refuse_losses
 from bridge.caching import cache_long_prompt
 from bridge.call import Call, Ended
 from bridge.catalog import Catalog
+from bridge.choices import Readable, open_all
 from bridge.continuing import ContinuedAnswer, may_pause
-from bridge.dialects import chat, chat_answer
-from bridge.dialects.chat import AnswerShape
-from bridge.dialects.chat_stream import ChatStream
-from bridge.emulate import PlainJson, Rewriter, through
+from bridge.dialects.messages import MESSAGES
 from bridge.errors import ApiError, shutdown
 from bridge.listing import Listing
-from bridge.upstream import Answer, Upstream
-from bridge.usage import Meter
+from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
+from bridge.upstream import Upstream
 from bridge.wire.anthropic import Event
-from bridge.wire.fold import Fold
 from tenants.values import Caller, Mode, State
 
 log = logging.getLogger(__name__)
@@ -75,48 +72,61 @@ class Events:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def serve(services: Services, call: Call, body: Any, model_in_url: str | None = None) -> Reply | Events:
-    """Answers one chat completion. Raises ApiError as long as nothing has been sent to the client."""
-    reading = chat.read(body, model_in_url)
-    request, receipt = reading.request, reading.receipt
-    alias = request["model"]
-    call.entry.note(alias=alias, streamed=reading.stream)
-    request["model"] = call.caller.aliases.get(alias, alias)
-    if request["model"] != alias:
-        receipt.add("model", f"alias({request['model']})")
-    model = services.catalog.allowed(request["model"], call.caller.models)
-    rewriters: list[Rewriter] = adapt(request, model, receipt)
-    if reading.plain_json:
-        rewriters.append(PlainJson())
-    if call.caller.strict:
-        refuse_losses(receipt)
-    end_user = _pseudonym(call.caller.tenant_id, reading.end_user)
-    if end_user:
-        request["metadata"] = {"user_id": end_user}
+async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) -> Reply | Events:
+    """Answers one inference request. Raises ApiError as long as nothing has been sent to the client."""
+    question = dialect.read(asked)
+    call.entry.note(alias=question.alias, streamed=question.streamed)
+    target = call.caller.aliases.get(question.alias, question.alias)
+    model = services.catalog.allowed(target, call.caller.models)
+    end_user = _pseudonym(call.caller.tenant_id, question.end_user)
+    request = {**question.fit(model, end_user), "model": target}
+    _apply_rights(call.caller, dialect, question, request)
     upstream = services.upstream(call.caller.mode)
-    if call.caller.auto_cache:
-        cache_long_prompt(request, receipt)
     content = msgspec.json.encode({**request, "stream": True})
-    call.sent(
+    meter = call.sent(
         len(content),
-        request["max_tokens"],
-        streamed=reading.stream,
-        alias=alias,
+        min(request["max_tokens"], model.max_output_tokens),  # more is refused upstream
+        question.choices,
+        streamed=question.streamed,
+        alias=question.alias,
         model=model.id,
-        receipt=str(receipt),
+        receipt=str(question.receipt),
         end_user=end_user,
     )
-    sent = await upstream.send(content, retry=call.client_retry == 0)
-    answer = ContinuedAnswer(upstream, request, sent) if may_pause(request) else sent
-    call.answer = answer
-    headers = {"x-bridge-compat": str(receipt)} if receipt else {}
+
+    async def send() -> Readable:
+        sent = await upstream.send(
+            content, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays
+        )
+        return ContinuedAnswer(upstream, request, sent) if may_pause(request) and not dialect.relays else sent
+
+    call.answer = answer = await (send() if question.choices == 1 else open_all(send, question.choices))
     call.entry.note(attempts=answer.attempts, upstream_id=answer.upstream_id)
+    headers = {"x-bridge-compat": str(question.receipt)} if question.receipt else {}
     created = int(time.time())
-    if reading.stream:
-        assert call.meter is not None
-        stream = ChatStream(call.meter.usage, created, reading.include_usage, reading.form)
-        return Events(_stream(call, answer, stream, rewriters), stream.beat, headers)
-    return Reply(msgspec.json.encode(await _whole(call, answer, created, reading.form, rewriters)), headers)
+    if question.streamed:
+        stream = question.stream(meter, created)
+        return Events(_stream(call, answer, stream), stream.beat, headers)
+    return Reply(await _whole(call, answer, question.whole(meter, created)), headers)
+
+
+def _apply_rights(caller: Caller, dialect: Dialect, question: Question, request: dict[str, Any]) -> None:
+    """What the key says about its requests: names of models, strictness, caching. Raises ApiError (400)."""
+    if request["model"] != question.alias:
+        question.receipt.add("model", f"alias({request['model']})")
+    if caller.strict:
+        refuse_losses(question.receipt)
+    if caller.auto_cache and not dialect.relays:  # who speaks Anthropic's API places breakpoints, or wants none
+        cache_long_prompt(request, question.receipt)
+
+
+async def count_tokens(services: Services, caller: Caller, asked: Asked) -> Any:
+    """How many tokens a Messages request would be, as upstream counts them. Costs nothing. Raises ApiError."""
+    question = MESSAGES.read_count(asked)
+    target = caller.aliases.get(question.alias, question.alias)
+    model = services.catalog.allowed(target, caller.models)
+    content = msgspec.json.encode({**question.fit(model, ""), "model": target})
+    return await services.upstream(caller.mode).post("/v1/messages/count_tokens", content, question.headers)
 
 
 async def models(services: Services, caller: Caller) -> list[dict[str, Any]]:
@@ -155,46 +165,30 @@ def describe(caller: Caller) -> dict[str, Any]:
     }
 
 
-async def _whole(
-    call: Call, answer: Answer | ContinuedAnswer, created: int, shape: AnswerShape, rewriters: list[Rewriter]
-) -> Mapping[str, Any]:
-    """Folds the events; the record is closed before the answer leaves."""
-    fold, meter = Fold(), call.meter
-    assert meter is not None
+async def _whole(call: Call, answer: Readable, whole: Whole) -> bytes:
+    """Puts the answer together; the record is closed before it leaves."""
     try:
         while not answer.done:
-            for event in _metered(meter, await answer.read(), rewriters):
-                fold.feed(event)
+            whole.feed(_metered(call, await answer.read()), answer.take())
             _note_progress(call)
     finally:
         await answer.aclose()
-    message = fold.message()
-    settle_answered(call, message.id, message.stop_reason)
-    return chat_answer.write(message, meter.usage(), created, shape, meter.service_tier)
+    body = whole.write()
+    _settle_answered(call, whole)
+    return body
 
 
-async def _stream(
-    call: Call, answer: Answer | ContinuedAnswer, stream: ChatStream, rewriters: list[Rewriter]
-) -> AsyncIterator[bytes]:
-    """Moves events to chunks. However it ends, the record is closed, and closed before the client can know the end."""
-    meter = call.meter
-    assert meter is not None
-    message_id, stop_reason = "", None
+async def _stream(call: Call, answer: Readable, stream: Stream) -> AsyncIterator[bytes]:
+    """Passes the answer on. However it ends, the record is closed, and closed before the client can know the end."""
     call.streaming = True
     try:
         while not answer.done:
-            out = []
-            for event in _metered(meter, await answer.read(), rewriters):
-                out.append(stream.feed(event))
-                if event.type == "message_start" and event.message:
-                    message_id = event.message.id
-                elif event.type == "message_delta" and event.delta:
-                    stop_reason = event.delta.stop_reason
+            part = stream.feed(_metered(call, await answer.read()), answer.take())
             if stream.done:
-                settle_answered(call, message_id, stop_reason)
+                _settle_answered(call, stream)
             else:
                 _note_progress(call)
-            yield b"".join(out)
+            yield part
         yield _broken(call, stream, None)
     except ApiError as problem:
         yield _broken(call, stream, problem)
@@ -211,19 +205,20 @@ async def _stream(
         await answer.aclose()
 
 
-def _metered(meter: Meter, events: list[Event], rewriters: list[Rewriter]) -> list[Event]:
-    """Counts what upstream sent, then makes of it what was asked for."""
+def _metered(call: Call, events: list[Event]) -> list[Event]:
+    """Counts what upstream sent, before a dialect makes anything else of it."""
+    assert call.meter is not None
     for event in events:
-        meter.feed(event)
-    return through(rewriters, events) if rewriters else events
+        call.meter.feed(event)
+    return events
 
 
-def settle_answered(call: Call, message_id: str, stop_reason: str | None) -> None:
+def _settle_answered(call: Call, told: Telling) -> None:
     attempts = call.answer.attempts if call.answer else 0
-    call.settle(State.SETTLED, 200, message_id=message_id, stop_reason=stop_reason or "", attempts=attempts)
+    call.settle(State.SETTLED, 200, message_id=told.message_id, stop_reason=told.stop_reason or "", attempts=attempts)
 
 
-def _broken(call: Call, stream: ChatStream, problem: ApiError | None) -> bytes:
+def _broken(call: Call, stream: Stream, problem: ApiError | None) -> bytes:
     """What the client of a stream is told after it broke; nothing if it had ended already."""
     if stream.done:
         return b""

@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 
 from bridge.errors import ApiError
 from bridge.pipeline import Events, Reply
+from bridge.speech import Dialect
 
 
 class EventStream(StreamingHttpResponse):
@@ -46,8 +47,8 @@ def as_response(answer: Reply | Events) -> HttpResponseBase:
     return response
 
 
-def error_response(problem: ApiError) -> HttpResponse:
-    response = as_json(problem.body(), problem.status)
+def error_response(problem: ApiError, dialect: Dialect, request_id: str) -> HttpResponse:
+    response = as_json(dialect.error(problem, request_id), dialect.status(problem))
     for name, value in problem.all_headers().items():
         response[name] = value
     return response

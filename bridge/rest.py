@@ -68,7 +68,7 @@ class JSONRenderer(BaseRenderer):
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse:
-    """Any exception of a view as OpenAI's error object; the call it belongs to is settled with it."""
+    """Any exception of a view as an error object of its dialect; the call it belongs to is settled with it."""
     if isinstance(error, ApiError):
         problem = error
     elif isinstance(error, APIException):
@@ -76,8 +76,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
     else:
         log.exception("a view failed", exc_info=error)
         problem = ApiError("internal", "The server had an error while processing your request.")
-    request = context["request"]._request
+    request, dialect = context["request"]._request, context["view"].dialect
     call: Call | None = getattr(request, "call", None)
     if call is not None:
-        call.fail(problem)
-    return error_response(problem)
+        call.fail(problem, dialect.status(problem))
+    return error_response(problem, dialect, request.request_id)

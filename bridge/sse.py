@@ -6,6 +6,8 @@ Lines end in LF, CRLF or CR. Only those: U+2028 and U+0085 are legal inside JSON
 
 from __future__ import annotations
 
+import re
+
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 
@@ -57,6 +59,48 @@ class Parser:
         self._size += len(value)
         if self._size > MAX_EVENT_BYTES:
             raise EventTooLarge
+
+
+# Atomic, so that one CRLF is never taken for two ends of a line.
+_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+
+
+class FrameParser:
+    """A Parser that also keeps the bytes of each event, for those who relay them: `raws` beside what `feed` gives.
+
+    Comments and empty lines belong to the event after them.
+    """
+
+    def __init__(self) -> None:
+        self._parser = Parser()
+        self._raw = b""  # bytes of an event that has not ended yet
+        self._seen = 0  # of these, how many have been searched for its end
+        self._before = b""
+        self.raws: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        self._raw += chunk
+        self.raws, events, start = [], [], 0
+        for end in _END.finditer(self._raw, max(0, self._seen - 3)):
+            events += self._event(self._raw[start : end.end()])
+            start = end.end()
+        self._raw = self._raw[start:]
+        self._seen = len(self._raw)
+        if self._seen + len(self._before) > MAX_EVENT_BYTES:
+            raise EventTooLarge
+        return events
+
+    def finish(self) -> list[bytes]:
+        ended = self._raw.rstrip(b"\r\n") + b"\n\n"
+        self.raws, self._raw = [], b""
+        return self._event(ended) if ended.strip() else []
+
+    def _event(self, raw: bytes) -> list[bytes]:
+        datas = self._parser.feed(raw) + self._parser.finish()
+        if datas:
+            self.raws.append(self._before + raw)
+        self._before = b"" if datas else self._before + raw
+        return datas
 
 
 def _newlines(content: bytes) -> tuple[bytes, bytes]:

@@ -2,7 +2,8 @@
 
     Upstream.send      request → Answer (its first event is here already), or ApiError
     Answer.read        the next events, as many as arrived together, up to `message_stop`; else ApiError
-    Upstream.get       a small JSON resource (the list of models)
+    Answer.take        the bytes that they came in, for those who relay them
+    Upstream.get       a small JSON resource (the list of models); `post` likewise (counting tokens)
 
 The client API is httpx; the transport is given (aiohttp's in production, the sandbox, a fake in tests) and called
 directly. A transport error before the first event may be retried; a time-out may not, for upstream may be at work.
@@ -25,7 +26,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from bridge import errors, sse
 from bridge.errors import ApiError
-from bridge.wire.anthropic import Event, decode_event
+from bridge.wire.anthropic import Event, Frame, decode_event
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ LONGEST_RETRY_AFTER = 2.0  # seconds; a longer wait is the client's to do
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 529})
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, OSError, EOFError)
 _ERROR_BODY_BYTES = 64 * 1024
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,15 @@ class RetryBudget:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What `send` was asked for, for as many attempts as it takes."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    frames: bool
+
+
 class Upstream:
     """One per worker and destination. `in_flight` calls at most; the rest wait their turn."""
 
@@ -89,12 +100,17 @@ class Upstream:
         self._budget = RetryBudget()
         self.deadlines = deadlines or Deadlines()
 
-    async def send(self, body: bytes, *, retry: bool = True) -> Answer:
-        """POST /v1/messages with `"stream": true` in the body. Close the Answer whatever happens. Raises ApiError."""
+    async def send(
+        self, body: bytes, *, retry: bool = True, headers: Mapping[str, str] = _NO_HEADERS, frames: bool = False
+    ) -> Answer:
+        """POST /v1/messages with `"stream": true` in the body. Close the Answer whatever happens. Raises ApiError.
+
+        `frames`: the answer also keeps the bytes of its events.
+        """
         self._budget.deposit()
         await self._slots.acquire()
         try:
-            answer = await self._attempts(body, retry)
+            answer = await self._attempts(_Sent(body, {**self._headers, **headers}, frames), retry)
         except BaseException:
             self._slots.release()
             raise
@@ -103,7 +119,17 @@ class Upstream:
 
     async def get(self, path: str, params: Mapping[str, str], seconds: float = 5.0) -> Any:
         """A JSON resource. Raises ApiError."""
-        request = httpx.Request("GET", f"{self._base_url}{path}", params=params, headers=self._headers)
+        return await self._small(
+            httpx.Request("GET", self._base_url + path, params=params, headers=self._headers), seconds
+        )
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str], seconds: float = 30.0) -> Any:
+        """What a small JSON request is answered with; not retried, for the client does. Raises ApiError."""
+        sent = {**self._headers, "accept": "application/json", **headers}
+        async with self._slots:
+            return await self._small(httpx.Request("POST", self._base_url + path, headers=sent, content=body), seconds)
+
+    async def _small(self, request: httpx.Request, seconds: float) -> Any:
         request.extensions["timeout"] = {"connect": self.deadlines.connect, "read": seconds}
         try:
             async with asyncio.timeout(seconds):
@@ -115,7 +141,7 @@ class Upstream:
         except (TimeoutError, *_BROKEN) as error:
             raise _unreachable(error) from error
         if response.status_code != 200:
-            raise errors.from_status(response.status_code, body)
+            raise errors.from_status(response.status_code, body, response.headers.get("retry-after"))
         try:
             return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -124,11 +150,11 @@ class Upstream:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def _attempts(self, body: bytes, retry: bool) -> Answer:
+    async def _attempts(self, sent: _Sent, retry: bool) -> Answer:
         attempt = 1
         while True:
             try:
-                return await self._attempt(body, attempt)
+                return await self._attempt(sent, attempt)
             except _Retryable as failure:
                 failure.error.attempts = attempt
                 if not retry or attempt >= ATTEMPTS or not self._budget.withdraw():
@@ -137,10 +163,10 @@ class Upstream:
             await asyncio.sleep(wait)
             attempt += 1
 
-    async def _attempt(self, body: bytes, attempt: int) -> Answer:
+    async def _attempt(self, sent: _Sent, attempt: int) -> Answer:
         """One try, up to the first event. Raises _Retryable or ApiError."""
         deadlines = self.deadlines
-        request = httpx.Request("POST", self._messages, headers=self._headers, content=body)
+        request = httpx.Request("POST", self._messages, headers=sent.headers, content=sent.body)
         request.extensions["timeout"] = {"connect": deadlines.connect, "read": deadlines.silence}
         response: httpx.Response | None = None
         try:
@@ -148,7 +174,7 @@ class Upstream:
                 response = await self._transport.handle_async_request(request)
                 if response.status_code != 200:
                     await self._fail(response)
-                answer = Answer(response, attempt, deadlines)
+                answer = Answer(response, attempt, deadlines, sse.FrameParser() if sent.frames else sse.Parser())
                 await answer.begin()
                 return answer
         except BaseException as error:
@@ -182,13 +208,16 @@ class Upstream:
 class Answer:
     """A streamed answer from its first event on."""
 
-    def __init__(self, response: httpx.Response, attempts: int, deadlines: Deadlines) -> None:
+    def __init__(
+        self, response: httpx.Response, attempts: int, deadlines: Deadlines, parser: sse.Parser | sse.FrameParser
+    ) -> None:
         self.attempts = attempts
         self.upstream_id = response.headers.get("request-id", "")
         self.on_close: Callable[[], None] | None = None
         self._response = response
         self._deadlines = deadlines
-        self._parser = sse.Parser()
+        self._parser = parser
+        self._frames: list[Frame] = []
         self._chunks: AsyncIterator[bytes] = response.aiter_raw()
         self._first: list[Event] = []
         self._failure: ApiError | None = None
@@ -208,6 +237,11 @@ class Answer:
         batch, self._first = self._first or await self._read(), []
         self.done = bool(batch) and batch[-1].type == "message_stop"
         return batch
+
+    def take(self) -> list[Frame]:
+        """What was read since the last time, as it came; pings too. Nothing unless frames were asked for."""
+        frames, self._frames = self._frames, []
+        return frames
 
     async def aclose(self) -> None:
         """Lets go of the connection: back to the pool after a whole answer, else closed, which stops upstream."""
@@ -255,13 +289,16 @@ class Answer:
     def _events(self, datas: list[bytes]) -> list[Event]:
         """Decodes. A failure among them is met on the next read, after what came before it has been delivered."""
         events: list[Event] = []
-        for data in datas:
+        raws = self._parser.raws if isinstance(self._parser, sse.FrameParser) else ()
+        for position, data in enumerate(datas):
             self._failure = failure = _failure_in(event := _decoded(data))
             if failure is not None:
                 if not events:
                     raise failure
                 break
             assert event is not None
+            if raws:
+                self._frames.append(Frame(raws[position], data))
             if event.type != "ping":
                 events.append(event)
             if event.type == "message_stop":

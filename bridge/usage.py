@@ -82,6 +82,9 @@ class Meters:
     def __init__(self, request_bytes: int, max_tokens: int, count: int) -> None:
         self.each = [Meter(request_bytes, max_tokens) for _ in range(count)]
 
+    def feed(self, event: Event) -> None:
+        self.each[event.choice].feed(event)
+
     @property
     def started(self) -> bool:
         return any(meter.started for meter in self.each)

@@ -1,4 +1,4 @@
-"""The endpoints. Each picks what the pipeline needs and hands over."""
+"""The endpoints. Each picks a dialect and hands over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from django.http.response import HttpResponseBase
 
 from bridge import listing, pipeline
 from bridge.api import ApiRequest, AsyncAPIView
+from bridge.chat import CHAT
 from bridge.dialects import checks
+from bridge.dialects.messages import MESSAGES
 from bridge.responses import as_response
 
 
@@ -17,10 +19,29 @@ class ChatCompletions(AsyncAPIView):
     """POST chat/completions, and the two older URLs that carry the model."""
 
     inference = True
-    dialect = "chat"
+    dialect = CHAT
 
     async def post(self, request: ApiRequest, model: str | None = None) -> HttpResponseBase:
-        return as_response(await pipeline.serve(request.services, request.call, request.data, model))
+        return as_response(await pipeline.serve(request.services, self.dialect, request.call, request.asked(model)))
+
+
+class Messages(AsyncAPIView):
+    """POST messages: Anthropic's own API."""
+
+    inference = True
+    dialect = MESSAGES
+
+    async def post(self, request: ApiRequest) -> HttpResponseBase:
+        return as_response(await pipeline.serve(request.services, self.dialect, request.call, request.asked()))
+
+
+class CountTokens(AsyncAPIView):
+    """POST messages/count_tokens: costs nothing and leaves no record."""
+
+    dialect = MESSAGES
+
+    async def post(self, request: ApiRequest) -> Any:
+        return await pipeline.count_tokens(request.services, request.caller, request.asked())
 
 
 class Models(AsyncAPIView):

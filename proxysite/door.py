@@ -7,7 +7,8 @@
     the view          with no middleware, no thread and no temporary file
 
 A subclass of Django's ASGIHandler without the parts that cost a thread per request (docs/decisions/0001-two-doors.md).
-It answers JSON, always, and it alone decides when a call is cancelled: the client is gone, or the process is going.
+It answers JSON, always, errors in the dialect of the view that the path belongs to, and it alone decides when a call is
+cancelled: the client is gone, or the process is going.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from django.urls.exceptions import Resolver404
 from bridge import telemetry
 from bridge.api import AsyncAPIView
 from bridge.call import Call, Ended
+from bridge.chat import CHAT
 from bridge.errors import ApiError, shutdown
 from bridge.pipeline import Services
 from bridge.responses import EventStream, error_response
+from bridge.speech import Dialect
 from proxysite import cors
 from proxysite.headers import Credentials, Headers, read_headers, remote_address
 from proxysite.sending import Send, send_stream
@@ -57,7 +60,7 @@ class Gone(Exception):
 class Exchange:
     """One request and its answer."""
 
-    __slots__ = ("call", "headers", "id", "receive", "scope", "send", "started", "task", "view", "watcher")
+    __slots__ = ("call", "dialect", "headers", "id", "receive", "scope", "send", "started", "task", "watcher")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
@@ -65,6 +68,7 @@ class Exchange:
         self.started = time.monotonic()
         self.task = asyncio.current_task()
         self.headers = Headers(Credentials())
+        self.dialect: Dialect = CHAT  # until the path says what is spoken there
         self.call: Call | None = None
         self.watcher: asyncio.Task[None] | None = None
 
@@ -145,19 +149,27 @@ class ApiDoor(ASGIHandler):
             log.exception("a request failed", extra={"request_id": str(exchange.id)})
             problem = ApiError("internal", "The server had an error while processing your request.")
         if exchange.call is not None:
-            exchange.call.fail(problem)
-        return error_response(problem)
+            exchange.call.fail(problem, exchange.dialect.status(problem))
+        return error_response(problem, exchange.dialect, str(exchange.id))
 
     async def _guarded(self, exchange: Exchange) -> HttpResponseBase:
         scope = exchange.scope
+        match = _resolve(scope["path"])
+        view: type[AsyncAPIView] | None = getattr(match and match.func, "cls", None)
+        if view is not None:
+            exchange.dialect = view.dialect
         exchange.headers = headers = read_headers(scope["headers"])
-        match, view = _match(scope["path"], scope["method"])
-        if view is None:
+        if match is None or view is None:
+            raise ApiError(
+                "unknown_url", f"Invalid URL ({scope['method']} {scope['path'][:200]}){_why_not(scope['path'])}"
+            )
+        if scope["method"] == "OPTIONS" and settings.CORS_ALLOW_ORIGINS:
             return cors.preflight(headers.origin, headers.requested_headers)
+        _refuse_method(view, scope["path"], scope["method"])
         if view.needs_key:
             caller = await self._identify(headers.credentials)
             if view.inference:
-                self._admit(exchange, caller, view.dialect)
+                self._admit(exchange, caller)
             _refuse_barred(caller)
         else:
             caller = None
@@ -168,6 +180,7 @@ class ApiDoor(ASGIHandler):
         request.META["CONTENT_LENGTH"] = str(len(body))
         request.resolver_match = match
         request.unready = self._unready  # type: ignore[attr-defined]
+        request.request_id = str(exchange.id)  # type: ignore[attr-defined]
         request.call, request.caller, request.services = exchange.call, caller, self._services  # type: ignore[attr-defined]
         try:
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
@@ -192,7 +205,7 @@ class ApiDoor(ASGIHandler):
             raise credentials.problem()
         return caller
 
-    def _admit(self, exchange: Exchange, caller: Caller, dialect: str) -> None:
+    def _admit(self, exchange: Exchange, caller: Caller) -> None:
         """Opens the record. Raises ApiError (503) when it cannot be kept, for then nothing may happen."""
         headers = exchange.headers
         try:
@@ -203,7 +216,7 @@ class ApiDoor(ASGIHandler):
                 secret_id=caller.secret_id,
                 key_hint=caller.hint,
                 mode=caller.mode,
-                dialect=dialect,
+                dialect=exchange.dialect.name,
                 remote_address=remote_address(exchange.scope.get("client"), headers.forwarded_for),
                 user_agent=headers.user_agent[:200],
                 client_retry=headers.retry_count,
@@ -252,8 +265,9 @@ class ApiDoor(ASGIHandler):
 
     async def _send(self, exchange: Exchange, response: HttpResponseBase) -> None:
         send = exchange.send
-        response["x-request-id"] = str(exchange.id)
-        response["openai-processing-ms"] = str(int((time.monotonic() - exchange.started) * 1000))
+        milliseconds = int((time.monotonic() - exchange.started) * 1000)
+        for name, value in exchange.dialect.headers(str(exchange.id), milliseconds).items():
+            response[name] = value
         cors.allow(response, exchange.headers.origin)
         headers = [
             (name.lower().encode("ascii"), value.encode("latin-1", "replace")) for name, value in response.items()
@@ -268,19 +282,12 @@ class ApiDoor(ASGIHandler):
         await send({"type": "http.response.body", "body": content})
 
 
-def _match(path: str, method: str) -> tuple[ResolverMatch, type[AsyncAPIView] | None]:
-    """The view for a path, or None for a CORS preflight. Raises ApiError: 404, 405."""
-    match = _resolve(path)
-    if match is None:
-        raise ApiError("unknown_url", f"Invalid URL ({method} {path[:200]}){_why_not(path)}")
-    view: type[AsyncAPIView] = match.func.cls  # type: ignore[attr-defined]
+def _refuse_method(view: type[AsyncAPIView], path: str, method: str) -> None:
+    """Raises ApiError (405) unless the view answers this method."""
     allowed = view.methods()
-    if method == "OPTIONS" and settings.CORS_ALLOW_ORIGINS:
-        return match, None
     if method not in allowed:
         text = f"Not allowed to {method[:20]} on {path[:200]}. (HTTP method not supported.)"
         raise ApiError("method_not_allowed", text, headers={"allow": ", ".join(allowed)})
-    return match, view
 
 
 # OpenAI's endpoints that clients try, and why there is nothing behind them.

@@ -15,6 +15,7 @@ from bridge.errors import ApiError
 from bridge.receipt import Receipt
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+MOST_CHOICES = 8
 # OpenAI's service tiers as Anthropic's; the others have no equivalent.
 _TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 
@@ -29,6 +30,7 @@ class Reading:
     include_usage: bool
     end_user: str
     form: AnswerShape
+    choices: int = 1
     plain_json: bool = False  # the answer is to be one JSON object, which only an instruction asks for
     receipt: Receipt = field(default_factory=Receipt)
 
@@ -69,6 +71,7 @@ def read(body: Any, model: str | None = None) -> Reading:
         _include_usage(body, stream, receipt),
         _end_user(body),
         AnswerShape(names, offered.custom, offered.legacy),
+        _choices(body),
         bool(wanted.instruction),
         receipt,
     )
@@ -130,6 +133,15 @@ def _include_usage(body: dict[str, Any], stream: bool, receipt: Receipt) -> bool
         receipt.add("stream_options", "ignored")
     wanted = options.get("include_usage")
     return wanted is not None and checks.a_boolean(wanted, "stream_options.include_usage")
+
+
+def _choices(body: dict[str, Any]) -> int:
+    """`n` answers, by as many calls. Raises ApiError (400)."""
+    count = checks.an_integer(body.get("n", 1), "n", 1)
+    if count > MOST_CHOICES:
+        text = f"Invalid 'n': integer above maximum value. Expected a value <= {MOST_CHOICES}, but got {count} instead."
+        raise ApiError("above_max", text, "n")
+    return count
 
 
 def _end_user(body: dict[str, Any]) -> str:

@@ -43,26 +43,27 @@ def heading(message_id: str, model: str, created: int) -> Heading:
     return Heading(f"chatcmpl-{message_id.removeprefix('msg_')}", created, model)
 
 
-def write(message: Message, usage: Counts, created: int, shape: AnswerShape, service_tier: str = "") -> dict[str, Any]:
-    """The whole answer: a ChatCompletion."""
-    head = heading(message.id, message.model, created)
-    calls = tool_calls(message.content, shape)
-    choice = {
-        "index": 0,
-        "message": _message(message, calls, shape),
-        "logprobs": None,
-        "finish_reason": finish_reason(message.stop_reason, bool(calls), shape.legacy),
-    }
+def write(
+    messages: list[Message], usage: Counts, created: int, shape: AnswerShape, service_tier: str = ""
+) -> dict[str, Any]:
+    """The whole answer: a ChatCompletion with a choice for each message."""
+    head = heading(messages[0].id, messages[0].model, created)
     return {
         "id": head.id,
         "object": "chat.completion",
         "created": head.created,
         "model": head.model,
-        "choices": [choice],
+        "choices": [_choice(index, message, shape) for index, message in enumerate(messages)],
         "usage": counts(usage),
         "service_tier": tier(service_tier),
         "system_fingerprint": None,
     }
+
+
+def _choice(index: int, message: Message, shape: AnswerShape) -> dict[str, Any]:
+    calls = tool_calls(message.content, shape)
+    reason = finish_reason(message.stop_reason, bool(calls), shape.legacy)
+    return {"index": index, "message": _message(message, calls, shape), "logprobs": None, "finish_reason": reason}
 
 
 def _message(message: Message, calls: list[dict[str, Any]], shape: AnswerShape) -> dict[str, Any]:

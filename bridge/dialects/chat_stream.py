@@ -26,8 +26,19 @@ _encode = msgspec.json.Encoder().encode
 class ChatStream:
     """One answer's chunks. `feed` every event, then `close`; `error` instead, if it broke."""
 
-    def __init__(self, counts: Callable[[], Counts], created: int, include_usage: bool, shape: AnswerShape) -> None:
+    def __init__(
+        self,
+        counts: Callable[[], Counts],
+        created: int,
+        include_usage: bool,
+        shape: AnswerShape,
+        index: int = 0,
+        message_id: str = "",
+    ) -> None:
+        """`index` and `message_id`: of one choice among several, which all carry the first one's id."""
         self._counts = counts
+        self._index = index
+        self._message_id = message_id
         self._created = created
         self._include_usage = include_usage
         self._shape = shape
@@ -53,7 +64,8 @@ class ChatStream:
                 return self._chunks(self._calls.stop(event.index))
             case "message_start" if event.message and not self._before:
                 tier = event.message.usage.service_tier if event.message.usage else None
-                self._begin(chat_answer.heading(event.message.id, event.message.model, self._created), tier or "")
+                message_id = self._message_id or event.message.id
+                self._begin(chat_answer.heading(message_id, event.message.model, self._created), tier or "")
                 return self._chunk(b'{"role":"assistant","content":"","refusal":null}')
             case "message_delta" if event.delta:
                 self._stop_reason = event.delta.stop_reason
@@ -102,7 +114,7 @@ class ChatStream:
     def _begin(self, head: chat_answer.Heading, service_tier: str) -> None:
         fields = {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": head.model}
         tail = b',"service_tier":' + _encode(chat_answer.tier(service_tier)) + b',"system_fingerprint":null'
-        self._before = b"data: " + _encode(fields)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._before = b"data: " + _encode(fields)[:-1] + b',"choices":[{"index":%d,"delta":' % self._index
         self._after = tail + (b',"usage":null}\n\n' if self._include_usage else b"}\n\n")
         self._usage_before = b"data: " + _encode(fields)[:-1] + b',"choices":[]' + tail + b',"usage":'
 
@@ -112,15 +124,19 @@ class ChatStream:
     def _chunks(self, deltas: list[dict[str, Any]]) -> bytes:
         return b"".join([self._chunk(_encode(delta)) for delta in deltas])
 
+    def end(self) -> bytes:
+        """What follows the last choice: the usage, if it was asked for, and `[DONE]`."""
+        usage = b""
+        if self._include_usage:
+            usage = self._usage_before + _encode(chat_answer.counts(self._counts())) + b"}\n\n"
+        return usage + DONE
+
     def _finish(self) -> bytes:
         self.done = True
         extra = self._chunks(self._extras.deltas(self._refusal))
         reason = chat_answer.finish_reason(self._stop_reason, self._calls.any, self._shape.legacy)
-        end = self._chunk(b"{}", _encode(reason))
-        usage = b""
-        if self._include_usage:
-            usage = self._usage_before + _encode(chat_answer.counts(self._counts())) + b"}\n\n"
-        return extra + end + usage + DONE
+        finish = extra + self._chunk(b"{}", _encode(reason))
+        return finish if self._message_id else finish + self.end()
 
 
 class _Calls:

@@ -38,7 +38,7 @@ PARAMS: dict[str, Param] = {
         Param("top_p", Verdict.ADAPTED, "On models up to 4.6 and without temperature; else dropped."),
         Param("stream", Verdict.TRANSLATED, "Server-sent events, ended by `[DONE]`."),
         Param("stream_options", Verdict.TRANSLATED, "`include_usage`: a last chunk with the usage."),
-        Param("n", Verdict.NOT_YET, "More than one choice.", (1,)),
+        Param("n", Verdict.EMULATED, "1…8: as many calls side by side, one record; input is used once per choice."),
         Param(
             "tools",
             Verdict.TRANSLATED,

@@ -6,7 +6,7 @@ policy asks (platform.claude.com/docs/en/api/versioning). Everything optional ma
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -72,6 +72,14 @@ class Event(msgspec.Struct):
     delta: Delta | None = None
     usage: WireUsage | None = None
     error: Failure | None = None
+    choice: int = 0  # ours: which of several answers to one request it belongs to
+
+
+class Frame(NamedTuple):
+    """An event as it came: its bytes on the wire, up to the empty line that ends it, and its data, which is JSON."""
+
+    raw: bytes
+    data: bytes
 
 
 decode_event = msgspec.json.Decoder(Event).decode

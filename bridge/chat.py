@@ -1,0 +1,145 @@
+"""Chat Completions on the one road: read, made fit for the model, and told in OpenAI's words."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from bridge.adapt import adapt
+from bridge.catalog import Model
+from bridge.dialects import chat, chat_answer
+from bridge.dialects.chat_stream import ChatStream
+from bridge.emulate import PlainJson, Rewriter, through
+from bridge.errors import ApiError
+from bridge.receipt import Receipt
+from bridge.speech import Asked, Tally
+from bridge.wire.anthropic import Event, Frame
+from bridge.wire.fold import Fold
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class ChatDialect:
+    """OpenAI's Chat Completions; also the shape of errors that belong to no dialect."""
+
+    name = "chat"
+    relays = False
+
+    def read(self, asked: Asked) -> ChatQuestion:
+        return ChatQuestion(chat.read(asked.body, asked.model_in_url))
+
+    def status(self, problem: ApiError) -> int:
+        return problem.status
+
+    def error(self, problem: ApiError, request_id: str) -> dict[str, Any]:
+        return problem.body()
+
+    def headers(self, request_id: str, milliseconds: int) -> dict[str, str]:
+        return {"x-request-id": request_id, "openai-processing-ms": str(milliseconds)}
+
+
+class ChatQuestion:
+    def __init__(self, reading: chat.Reading) -> None:
+        self._reading = reading
+        self._rewriters: list[Rewriter] = []
+        self.alias: str = reading.request["model"]
+        self.streamed, self.end_user, self.choices = reading.stream, reading.end_user, reading.choices
+        self.receipt: Receipt = reading.receipt
+        self.headers = _NO_HEADERS
+
+    def fit(self, model: Model, pseudonym: str) -> dict[str, Any]:
+        """The Messages request that this model accepts."""
+        request = self._reading.request
+        self._rewriters = adapt(request, model, self.receipt)
+        if self._reading.plain_json:
+            self._rewriters.append(PlainJson())
+        if pseudonym:
+            request["metadata"] = {"user_id": pseudonym}
+        return request
+
+    def stream(self, tally: Tally, created: int) -> ChatTold:
+        return ChatTold(self._reading, tally, created, self._each())
+
+    def whole(self, tally: Tally, created: int) -> ChatWhole:
+        return ChatWhole(self._reading, tally, created, self._each())
+
+    def _each(self) -> list[list[Rewriter]]:
+        """Rewriters remember what they have seen: every choice has its own."""
+        return [copy.deepcopy(self._rewriters) for _ in range(self.choices)]
+
+
+class ChatTold:
+    """Events to chunks, through what emulates the rest; the chunks of several choices mix, each with its index."""
+
+    def __init__(self, reading: chat.Reading, tally: Tally, created: int, rewriters: list[list[Rewriter]]) -> None:
+        self._reading, self._tally, self._created, self._rewriters = reading, tally, created, rewriters
+        self._streams: dict[int, ChatStream] = {}
+        self._broken = False
+        self.message_id = ""
+        self.stop_reason: str | None = None
+
+    @property
+    def done(self) -> bool:
+        ended = [stream.done for stream in self._streams.values()]
+        return self._broken or (len(ended) == len(self._rewriters) and all(ended))
+
+    def feed(self, events: list[Event], frames: list[Frame]) -> bytes:
+        out = [self._told(made) for event in events for made in through(self._rewriters[event.choice], event)]
+        if self.done and len(self._rewriters) > 1:
+            out.append(self._streams[0].end())
+        return b"".join(out)
+
+    def error(self, problem: ApiError) -> bytes:
+        self._broken = True
+        return self._stream(0).error(problem)
+
+    def beat(self) -> bytes:
+        return self._stream(0).beat()
+
+    def _told(self, event: Event) -> bytes:
+        if event.type == "message_start" and event.message:
+            self.message_id = self.message_id or event.message.id
+        elif event.type == "message_delta" and event.delta and event.choice == 0:
+            self.stop_reason = event.delta.stop_reason
+        return self._stream(event.choice).feed(event)
+
+    def _stream(self, choice: int) -> ChatStream:
+        if choice not in self._streams:
+            reading, shared = self._reading, self.message_id if len(self._rewriters) > 1 else ""
+            self._streams[choice] = ChatStream(
+                self._tally.usage, self._created, reading.include_usage, reading.form, choice, shared
+            )
+        return self._streams[choice]
+
+
+class ChatWhole:
+    """Events to one ChatCompletion."""
+
+    def __init__(self, reading: chat.Reading, tally: Tally, created: int, rewriters: list[list[Rewriter]]) -> None:
+        self._folds, self._rewriters = [Fold() for _ in rewriters], rewriters
+        self._form, self._tally, self._created = reading.form, tally, created
+
+    @property
+    def message_id(self) -> str:
+        return self._folds[0].message().id
+
+    @property
+    def stop_reason(self) -> str | None:
+        return self._folds[0].message().stop_reason
+
+    def feed(self, events: list[Event], frames: list[Frame]) -> None:
+        for event in events:
+            for made in through(self._rewriters[event.choice], event):
+                self._folds[event.choice].feed(made)
+
+    def write(self) -> bytes:
+        tally = self._tally
+        messages = [fold.message() for fold in self._folds]
+        answer = chat_answer.write(messages, tally.usage(), self._created, self._form, tally.service_tier)
+        return msgspec.json.encode(answer)
+
+
+CHAT = ChatDialect()
