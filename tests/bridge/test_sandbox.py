@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.sandbox import Sandbox
-from bridge.sandbox_script import ERRORS, MARKERS
+from bridge.sandbox_request import ERRORS
+from bridge.sandbox_script import MARKERS
 from tests.bridge.sandbox_client import (
     HAIKU,
     OPUS,

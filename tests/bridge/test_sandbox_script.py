@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from bridge import sandbox, sandbox_script
+from bridge import sandbox, sandbox_request, sandbox_script
 from bridge.sandbox import Sandbox
 from tests.bridge.sandbox_client import OPUS, Clock, client, events, fold, frames, request, row, text_of, texts, whole
 
@@ -267,7 +267,7 @@ async def test_an_error_midstream_is_a_529_for_a_whole_answer(api: httpx.AsyncCl
         ("rate_limited", 429, "rate_limit_error", None),
         ("rate_limited retry=7", 429, "rate_limit_error", "7"),
         ("error", 500, "api_error", None),
-        *((f"error status={status}", status, kind, None) for status, kind in sandbox_script.ERRORS.items()),
+        *((f"error status={status}", status, kind, None) for status, kind in sandbox_request.ERRORS.items()),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
