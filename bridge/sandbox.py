@@ -57,10 +57,8 @@ def _message(script: Script, counted: int) -> Json:
 def _shown(block: Json, call: Call) -> Json:
     """What of a block differs from its script: thinking may be hidden, and broken JSON is only told in pieces."""
     asked = call.thinking or {}
-    if (
-        block["type"] == "thinking"
-        and asked.get("display", "omitted" if asked.get("type") == "adaptive" else "") == "omitted"
-    ):
+    usual = "omitted" if asked.get("type") == "adaptive" else "summarized"
+    if block["type"] == "thinking" and asked.get("display", usual) == "omitted":
         return {"thinking": ""}
     if isinstance(block.get("input"), msgspec.Raw) and not call.stream:
         return {"input": {}}
@@ -210,11 +208,8 @@ class Sandbox(httpx.AsyncBaseTransport):
             if script.breaks and (event["type"] == "message_delta" or (spoken and texts == script.breaks_after)):
                 break
             texts += spoken
-            due += (
-                len((delta.get("text") or delta.get("thinking") or delta.get("partial_json") or "").encode())
-                / 4
-                / script.rate
-            )
+            said = delta.get("text") or delta.get("thinking") or delta.get("partial_json") or ""
+            due += len(said.encode()) / 4 / script.rate
             # Against the clock, so that late wake-ups do not add up; `reached`, because a test's clock may stand still.
             now = max(reached, self._clock() - started)
             if due > now:

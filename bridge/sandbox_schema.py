@@ -31,7 +31,7 @@ _CHOICES = ("anyOf", "oneOf")
 
 
 def fill(schema: Schema, said: str = "", prefer: Callable[[Schema], bool] = lambda option: True) -> Any:
-    """The value. `prefer`: which options of the outermost choice come first. Raises ValueError for what is no schema."""
+    """The value. `prefer`: which options of the outermost choice come first. Raises ValueError for bad schemas."""
     numbers = [int(number) for number in NUMBER.findall(said)]
     for name in _CHOICES:
         if isinstance(schema.get(name), list):
@@ -134,7 +134,7 @@ class _Filling:
 
 def _least(node: Schema, step: float) -> float:
     """The least number allowed, but at least 1 where nothing is said."""
-    high = node.get("maximum", node.get("exclusiveMaximum", math.inf))
+    high = node["maximum"] if "maximum" in node else node.get("exclusiveMaximum", math.inf)
     low = node["exclusiveMinimum"] + step if "exclusiveMinimum" in node else node.get("minimum", min(1, high))
     return float(math.ceil(low / step) * step if "multipleOf" in node else low)
 

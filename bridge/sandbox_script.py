@@ -222,7 +222,8 @@ Play = Callable[[Script, Args], None]
 TOKENS, DELTAS, SECONDS = Bound(1, 100_000), Bound(0, 100_000, 3), Bound(0.0, 120.0, 2.5)
 RATE, RETRY = {"rate": Bound(0.1, 100_000)}, {"retry": Bound(0, 86_400), "times": Bound(1, 1000)}
 
-# What each takes: numbers in bounds, or any one word (None). Played in this order, whatever the order in the text: what is said, then how it ends, then what goes wrong.
+# What each takes: numbers in bounds, or any one word (None).
+# Played in this order, whatever the order in the text: what is said, then how it ends, then what goes wrong.
 MARKERS: dict[str, tuple[Play, Mapping[str, Bound | None]]] = {
     "tool": (_tool, {"name": None, "times": Bound(1, 1000, 1)}),
     "tools": (_tools, {"count": Bound(1, 64, 2)}),

@@ -39,8 +39,8 @@ PAGE = {"url": "https://example.com/sandbox", "title": "Bridge's sandbox"}
 
 
 class Loop:
-    """How far the calling of tools has come: what the user asked (`said`: without its markers), which tools have answered
-    since, and after how many rounds of calls."""
+    """How far the calling of tools has come: what the user asked (`said`: without its markers), which tools have
+    answered since, and after how many rounds of calls."""
 
     def __init__(self, call: Call) -> None:
         turns, begin = call.messages, 0

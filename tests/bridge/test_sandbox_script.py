@@ -33,7 +33,7 @@ def test_every_marker_is_in_the_documented_table() -> None:
 @pytest.mark.parametrize(
     ("text", "explained"),
     [
-        ("[sandbox:] hi", "There is no [sandbox:]. There are slow, echo, lorem"),
+        ("[sandbox:] hi", "There is no [sandbox:]. There are tool, tools, slow, echo, lorem"),
         ("[sandbox:nonsense] hi", "There is no [sandbox:nonsense]."),
         ("[sandbox:lorem tokens=many]", "[sandbox:lorem] cannot take 'tokens=many'. It takes tokens=1…100000, rate="),
         ("[sandbox:lorem tokens=100001]", "tokens=1…100000"),
