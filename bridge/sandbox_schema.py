@@ -1,4 +1,4 @@
-"""A value for a JSON Schema, always the same one: the required properties, the first choice, the least number.
+"""A value for a JSON Schema, always the same one: the required properties (all, where none is), the first choice, the least number.
 
 Whole numbers come from what the user said, in their order, where the schema allows them: 7 in "add 7 and 5" first.
 """
@@ -102,7 +102,8 @@ class _Filling:
         if depth > 2 * DEEPEST:
             return {}
         known = node.get("properties") or {}
-        return {key: self.value(known.get(key, {}), key, depth + 1) for key in node.get("required") or ()}
+        wanted = node.get("required") or (known if depth < DEEPEST // 2 else ())
+        return {key: self.value(known.get(key, {}), key, depth + 1) for key in wanted}
 
     def _array(self, node: Schema, name: str, depth: int) -> Any:
         if node.get("prefixItems"):

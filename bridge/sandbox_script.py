@@ -88,14 +88,10 @@ class Script:
         self.blocks = [*thought, *([{"type": "text", "text": text}] if text else []), *rest]
 
     def call_tools(self, called: Sequence[Tool]) -> None:
-        """Call these and no others. A forced call comes without a word, one of the sandbox's own will with some."""
+        """Call these and no others, without a word."""
         if called:
-            choice = self.call.tool_choice
-            silent = self.formed or (choice and choice.type in ("any", "tool"))
-            names = ", ".join(dict.fromkeys(tool.name for tool in called))
-            self.say("" if silent else f"{SIGNED} I call {names}.")
-            kept = [block for block in self.blocks if block["type"] in PROSE]
-            self.blocks = [*kept, *sandbox_tools.blocks(called, self.call, self.loop.said)]
+            thought = [block for block in self.blocks if block["type"] == "thinking"]
+            self.blocks = [*thought, *sandbox_tools.blocks(called, self.call, self.loop.said)]
             self.end("tool_use")
 
     def end(self, reason: str, *, sequence: str | None = None, details: Json | None = None) -> None:

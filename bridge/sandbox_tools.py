@@ -7,6 +7,7 @@ the tools that the user's text names (in back-quotes or plainly) and that have n
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections import Counter
@@ -34,6 +35,7 @@ from bridge.sandbox_request import (
 from bridge.sandbox_schema import fill
 
 INVALID = "tools.{}.custom.input_schema: {}. It must match JSON Schema draft 2020-12."
+TOLD_TO_CALL = re.compile(r"Answer with a call of the tool .+ and nothing else\.")  # bridge.adapt, in other words
 RESULTS = 2000  # characters of the tools' results that an answer repeats
 PAGE = {"url": "https://example.com/sandbox", "title": "Bridge's sandbox"}
 
@@ -59,6 +61,8 @@ def chosen(call: Call, loop: Loop) -> list[Tool]:
     """The tools that are called without a marker."""
     offered, choice = tools(call), call.tool_choice
     kind = choice.type if choice else "auto"
+    if kind == "auto" and TOLD_TO_CALL.search(_told(call)):
+        kind = "any"
     if kind == "none" or not offered:
         return []
     if choice and kind == "tool":
@@ -95,16 +99,30 @@ def formed(call: Call, loop: Loop, words: str) -> str | None:
     form = (call.output_config and call.output_config.format) or {}
     if form.get("type") == "json_schema":
         return _json(form.get("schema"), loop, "output_config.format.schema")
-    told = "\n".join(texts(parts(call.system)))
-    if JSON_ONLY not in told:
-        return None
-    schema = told.rpartition(JSON_ONLY)[2].partition("JSON Schema:\n")[2].strip()
-    if not schema:
-        return msgspec.json.encode({"answer": words}).decode()
-    try:
-        return _json(msgspec.json.decode(schema), loop, "system")
-    except msgspec.DecodeError:
-        return msgspec.json.encode({"answer": words}).decode()
+    told = _told(call)
+    schema = _schema_in(told)
+    if schema is not None:
+        return _json(schema, loop, "system")
+    return msgspec.json.encode({"answer": words}).decode() if JSON_ONLY in told else None
+
+
+def _told(call: Call) -> str:
+    """The system prompt."""
+    return "\n".join(texts(parts(call.system)))
+
+
+def _schema_in(text: str) -> Json | None:
+    """The last schema of an object that a text shows, for clients that ask for JSON in words."""
+    decoder, found, at = json.JSONDecoder(), None, text.find("{")
+    while at >= 0:
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            found = value if "properties" in value else found
+        at = text.find("{", end)
+    return found
 
 
 def _json(schema: Any, loop: Loop, where: str) -> str:
