@@ -16,24 +16,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 import httpx
 import msgspec
 
-from bridge.sandbox_script import (
-    ERRORS,
-    SCRIPTED,
-    WORD,
-    Call,
-    Failure,
-    Json,
-    Prompt,
-    Script,
-    block_tokens,
-    follow,
-    input_tokens,
-    read,
-)
+from bridge.sandbox_request import ERRORS, Call, Failure, Json, Prompt, block_tokens, input_tokens, read
+from bridge.sandbox_script import SCRIPTED, WORD, Script, follow
 
 CUT = "Bridge's sandbox cut the connection, as the request asked."
 LONGEST = 1800.0  # seconds an answer may take, whatever its rate: nobody may hold a connection for days
 REMEMBERED = 4096  # texts whose failures are counted for `times`
+WORD_OF_JSON = re.compile(r"[\s\S]{1,12}")
 TOO_LONG = "max_tokens: {} > {}, which is the maximum allowed number of output tokens for {}"
 
 
@@ -52,16 +41,28 @@ def _message(script: Script, counted: int) -> Json:
     }
     if thinking:
         usage["output_tokens_details"] = {"thinking_tokens": thinking}
-    omitted = {"thinking": ""} if (script.call.thinking or {}).get("display") == "omitted" else {}
+    if searches := sum(block["type"] == "server_tool_use" for block in script.blocks):
+        usage["server_tool_use"] = {"web_search_requests": searches}
     return {
         "id": f"msg_sandbox{secrets.token_hex(10)}",
         "type": "message",
         "role": "assistant",
         "model": script.call.model,
-        "content": [block | omitted if block["type"] == "thinking" else block for block in script.blocks],
+        "content": [block | _shown(block, script.call) for block in script.blocks],
         **script.stop,
         "usage": usage,
     }
+
+
+def _shown(block: Json, call: Call) -> Json:
+    """What of a block differs from its script: thinking may be hidden, and broken JSON is only told in pieces."""
+    asked = call.thinking or {}
+    usual = "omitted" if asked.get("type") == "adaptive" else "summarized"
+    if block["type"] == "thinking" and asked.get("display", usual) == "omitted":
+        return {"thinking": ""}
+    if isinstance(block.get("input"), msgspec.Raw) and not call.stream:
+        return {"input": {}}
+    return {}
 
 
 def _events(message: Json) -> Iterator[Json]:
@@ -86,11 +87,17 @@ def _events(message: Json) -> Iterator[Json]:
 def _opened(block: Json) -> tuple[Json, list[Json]]:
     """How a block starts and the deltas that complete it; kinds without deltas arrive whole, as on the wire."""
     if block["type"] == "text":
-        return block | {"text": ""}, [{"type": "text_delta", "text": word} for word in WORD.findall(block["text"])]
+        cited = [{"type": "citations_delta", "citation": citation} for citation in block.get("citations", ())]
+        words = [{"type": "text_delta", "text": word} for word in WORD.findall(block["text"])]
+        return block | {"text": ""} | ({"citations": []} if cited else {}), [*cited, *words]
     if block["type"] == "thinking":
-        words = [{"type": "thinking_delta", "thinking": word} for word in WORD.findall(block["thinking"])]
+        thoughts = [{"type": "thinking_delta", "thinking": word} for word in WORD.findall(block["thinking"])]
         signed = {"type": "signature_delta", "signature": block["signature"]}
-        return block | {"thinking": "", "signature": ""}, [*words, signed]
+        return block | {"thinking": "", "signature": ""}, [*thoughts, signed]
+    if block["type"] in ("tool_use", "server_tool_use"):
+        given = msgspec.json.encode(block["input"]).decode()
+        pieces = ["", *(WORD_OF_JSON.findall(given) if given != "{}" else [])]
+        return block | {"input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
     return block, []
 
 
@@ -130,7 +137,9 @@ class Sandbox(httpx.AsyncBaseTransport):
             status, answer = failure.status, _error_body(failure, request_id)
             headers |= {} if failure.retry is None else {"retry-after": f"{failure.retry:g}"}
         if isinstance(answer, dict):
-            return httpx.Response(status, headers=headers, content=msgspec.json.encode(answer))
+            body = msgspec.json.encode(answer)
+            headers["content-length"] = str(len(body))
+            return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))  # unread, as from a network
         headers["content-type"] = "text/event-stream; charset=utf-8"
         return httpx.Response(status, headers=headers, content=answer)
 
@@ -201,7 +210,8 @@ class Sandbox(httpx.AsyncBaseTransport):
             if script.breaks and (event["type"] == "message_delta" or (spoken and texts == script.breaks_after)):
                 break
             texts += spoken
-            due += len((delta.get("text") or delta.get("thinking") or "").encode()) / 4 / script.rate
+            said = delta.get("text") or delta.get("thinking") or delta.get("partial_json") or ""
+            due += len(said.encode()) / 4 / script.rate
             # Against the clock, so that late wake-ups do not add up; `reached`, because a test's clock may stand still.
             now = max(reached, self._clock() - started)
             if due > now:

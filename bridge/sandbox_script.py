@@ -1,4 +1,4 @@
-"""What the sandbox is asked for and what it will answer: request shapes, markers, and how tokens are counted.
+"""What the sandbox will answer: the markers of a request and the script that they write.
 
 Markers in the last user turn script the answer. They are cut out of the text and combine in any order; a wrong one is
 answered with an explanation. Arguments in parentheses may be left out.
@@ -9,6 +9,11 @@ answered with an explanation. Arguments in parentheses may be left out.
 | `[sandbox:lorem (tokens=200) (rate=50)]`                 | answers with so many tokens, at once or so many a second |
 | `[sandbox:slow (first=2.5) (rate=50)]`                   | echoes, the first event after so many seconds            |
 | `[sandbox:think (tokens=20)]`                            | thinks first, unless the request disables thinking       |
+| `[sandbox:tool (name=) (times=1)]`                       | calls this tool (or the first one), in so many rounds    |
+| `[sandbox:tools (count=2)]`                              | calls so many tools at once                              |
+| `[sandbox:cite]`                                         | searches the web, and cites a page for its answer        |
+| `[sandbox:pause]`                                        | `pause_turn` in the middle of a web search, once         |
+| `[sandbox:fence]`                                        | puts the answer in a code fence                          |
 | `[sandbox:stop]`                                         | runs into the first of the request's `stop_sequences`    |
 | `[sandbox:max_tokens]`                                   | breaks off half way with stop reason `max_tokens`        |
 | `[sandbox:refusal (after=0)]`                            | HTTP 200, stop reason `refusal`, after so many words     |
@@ -30,115 +35,23 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import dropwhile, takewhile
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-Json = dict[str, Any]
-Args = Mapping[str, float]
+from bridge import sandbox_tools
+from bridge.sandbox_request import ERRORS, MARKER, PROSE, Call, Failure, Json, Tool, block_tokens, tools
+from bridge.sandbox_tools import Loop
+
+Args = Mapping[str, Any]
 
 SIGNED = "This answer comes from Bridge's sandbox, not from Claude."
 SCRIPTED = "This error comes from Bridge's sandbox, as the request asked."
 REFUSED = {"type": "refusal", "category": None, "explanation": "Bridge's sandbox refused, as the request asked."}
 THOUGHT = "I am a sandbox, so I only pretend to think about this before I answer. "
+THOUGHT_TOKENS = 20
 LOREM = ("qui", "non", "est", "cum", "lux", "sed", "per", "vim", "aut", "mox", "hic", "nec", "pax")  # " qui": one token
-MARKER = re.compile(r"\[sandbox:([^\[\]]{0,200})\]\s?")
 WORD = re.compile(r"\s*\S{1,40}|\s+")  # at most 40: a text without spaces comes in several deltas too
-ERRORS = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    500: "api_error",
-    503: "api_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-PROSE = ("text", "thinking")  # blocks with a text, in the field that has the name of their type
-BLOCK_BYTES = 6400  # what an image or a document weighs: 1,600 tokens, about the most an image costs
-
-NO_CONTENT = "messages.{}: all messages must have non-empty content except for the optional final assistant message"
-NO_TEXT = "messages: text content blocks must contain non-whitespace text"
-NO_STOP = "stop_sequences: each stop sequence must contain non-whitespace"
-
-
-class Part(msgspec.Struct):
-    """A content block of a request. Only the size of `input` matters, so it stays as it came."""
-
-    type: str
-    text: str = ""
-    thinking: str = ""
-    input: msgspec.Raw = msgspec.Raw(b"")
-    content: str | list[Part] | dict[str, object] = ""
-
-
-class Turn(msgspec.Struct):
-    role: Literal["user", "assistant", "system"]
-    content: str | list[Part]
-
-
-class Prompt(msgspec.Struct, kw_only=True):
-    """The body of `count_tokens`."""
-
-    model: str
-    messages: Annotated[list[Turn], msgspec.Meta(min_length=1)]
-    system: str | list[Part] | None = None
-    tools: list[msgspec.Raw] | None = None
-    thinking: dict[str, object] | None = None
-
-
-class Call(Prompt, kw_only=True):
-    """The body of `messages`."""
-
-    max_tokens: Annotated[int, msgspec.Meta(ge=0)]
-    stream: bool | None = None
-    stop_sequences: list[str] | None = None
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-
-
-Body = TypeVar("Body", bound=Prompt)
-
-
-class Failure(Exception):
-    """An HTTP error instead of an answer; with `times`, only for the first requests with the same text."""
-
-    def __init__(self, status: int, message: str, *, retry: float | None = None, times: float | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.retry, self.times = status, message, retry, times
-
-
-def read(body: bytes, shape: type[Body]) -> Body:
-    """Refuse what the API refuses, in words as near to its own as the decoder's allow."""
-    try:
-        prompt = msgspec.json.decode(body, type=shape)
-    except msgspec.ValidationError as error:
-        raise Failure(400, _worded(str(error))) from None
-    except (msgspec.DecodeError, ValueError) as error:
-        raise Failure(400, f"The request body is not valid JSON: {error}") from None
-    for n, turn in enumerate(prompt.messages):
-        if not turn.content and (turn.role, n + 1) != ("assistant", len(prompt.messages)):
-            raise Failure(400, NO_CONTENT.format(n))
-    for content in (prompt.system, *(turn.content for turn in prompt.messages)):
-        if any(part.type == "text" and not part.text.strip() for part in _parts(content)):
-            raise Failure(400, NO_TEXT)
-    if not all(stop.strip() for stop in getattr(prompt, "stop_sequences", None) or ()):
-        raise Failure(400, NO_STOP)
-    return prompt
-
-
-def _worded(problem: str) -> str:
-    """Turn "Object missing required field `model` - at `$.x[0]`" into "x.0.model: Field required"."""
-    said, _, path = problem.rstrip("`").partition(" - at `$")
-    if missing := re.fullmatch(r"Object missing required field `(\w+)`?", said):
-        said, path = "Field required", f"{path}.{missing[1]}"
-    where = re.sub(r"\W+", ".", path).strip(".")
-    return f"{where}: {said}" if where else said
 
 
 class Misused(Exception):
@@ -150,6 +63,7 @@ class Script:
     """One answer to be: its content blocks, how it stops, what it counts, when it comes and where it breaks."""
 
     call: Call
+    loop: Loop
     heard: str  # the last user turn, `said` without its markers
     said: str
     blocks: list[Json] = field(default_factory=list)
@@ -160,15 +74,25 @@ class Script:
     failure: Failure | None = None
     breaks: Literal["cut", "error"] | None = None
     breaks_after: int = 0
+    formed: bool = False  # the text is JSON because the request wants it
 
     @property
     def text(self) -> str:
         return "".join(block["text"] for block in self.blocks if block["type"] == "text")
 
     def say(self, text: str) -> None:
-        """Make `text` the answer; an empty one is no block at all, as on the wire."""
-        others = [block for block in self.blocks if block["type"] != "text"]
-        self.blocks = [*others, {"type": "text", "text": text}] if text else others
+        """Make `text` the answer, before any calls; an empty one is no block at all, as on the wire."""
+        prose = [block for block in self.blocks if block["type"] == "text"]
+        thought = [block for block in self.blocks if block["type"] == "thinking"]
+        rest = [block for block in self.blocks if block not in prose + thought]
+        self.blocks = [*thought, *([{"type": "text", "text": text}] if text else []), *rest]
+
+    def call_tools(self, called: Sequence[Tool]) -> None:
+        """Call these and no others, without a word."""
+        if called:
+            thought = [block for block in self.blocks if block["type"] == "thinking"]
+            self.blocks = [*thought, *sandbox_tools.blocks(called, self.call, self.loop.said)]
+            self.end("tool_use")
 
     def end(self, reason: str, *, sequence: str | None = None, details: Json | None = None) -> None:
         self.stop = {"stop_reason": reason, "stop_sequence": sequence, "stop_details": details}
@@ -190,9 +114,56 @@ def _lorem(script: Script, args: Args) -> None:
 
 def _think(script: Script, args: Args) -> None:
     if (script.call.thinking or {}).get("type") != "disabled":
+        script.blocks = [block for block in script.blocks if block["type"] != "thinking"]
         size = 4 * int(args["tokens"])
         thought = (THOUGHT * (1 + size // len(THOUGHT)))[:size]
         script.blocks.insert(0, {"type": "thinking", "thinking": thought, "signature": "c2FuZGJveA=="})
+
+
+def _offered(script: Script, name: str) -> list[Tool]:
+    """The tools that a marker may call: those the request's choice allows."""
+    offered, choice = tools(script.call), script.call.tool_choice
+    if not offered:
+        raise Misused(f"[sandbox:{name}] needs `tools` in the request.")
+    if choice and choice.type in ("none", "tool"):
+        return [tool for tool in offered if tool.name == choice.name]
+    return offered
+
+
+def _tool(script: Script, args: Args) -> None:
+    offered, name = _offered(script, "tool"), args.get("name")
+    if name is not None and name not in [tool.name for tool in tools(script.call)]:
+        raise Misused(f"There is no tool {name}. There are {', '.join(tool.name for tool in tools(script.call))}.")
+    if script.loop.rounds < args["times"]:
+        named = sandbox_tools.chosen(script.call, script.loop) or offered
+        script.call_tools([tool for tool in offered if tool.name == name][:1] if name else named[:1])
+
+
+def _tools(script: Script, args: Args) -> None:
+    offered, choice = _offered(script, "tools"), script.call.tool_choice
+    if offered and not script.loop.rounds:
+        count = 1 if choice and choice.disable_parallel_tool_use else int(args["count"])
+        script.call_tools([offered[n % len(offered)] for n in range(count)])
+
+
+def _cite(script: Script, args: Args) -> None:
+    text = script.text
+    others = [block for block in script.blocks if block["type"] == "tool_use"]
+    thought = [block for block in script.blocks if block["type"] == "thinking"]
+    answer = [sandbox_tools.cited(text)] if text else []
+    script.blocks = [*thought, *sandbox_tools.search(script.said), *answer, *others]
+
+
+def _pause(script: Script, args: Args) -> None:
+    """Once: a request that ends with the assistant's turn goes on after the pause."""
+    if script.call.messages[-1].role != "assistant":
+        thought = [block for block in script.blocks if block["type"] == "thinking"]
+        script.blocks = [*thought, sandbox_tools.search(script.said)[0]]
+        script.end("pause_turn")
+
+
+def _fence(script: Script, args: Args) -> None:
+    script.say(f"```{'json' if script.formed else ''}\n{script.text}\n```")
 
 
 def _stop(script: Script, args: Args) -> None:
@@ -202,7 +173,13 @@ def _stop(script: Script, args: Args) -> None:
 
 
 def _max_tokens(script: Script, args: Args) -> None:
-    script.say(script.text[: len(script.text) // 2])
+    """In the middle of the text, or of the last call."""
+    last = script.blocks[-1] if script.blocks else {}
+    if last.get("type") == "tool_use":
+        given = msgspec.json.encode(last["input"])
+        last["input"] = msgspec.Raw(given[: len(given) // 2])
+    else:
+        script.say(script.text[: len(script.text) // 2])
     script.end("max_tokens")
 
 
@@ -241,12 +218,18 @@ Play = Callable[[Script, Args], None]
 TOKENS, DELTAS, SECONDS = Bound(1, 100_000), Bound(0, 100_000, 3), Bound(0.0, 120.0, 2.5)
 RATE, RETRY = {"rate": Bound(0.1, 100_000)}, {"retry": Bound(0, 86_400), "times": Bound(1, 1000)}
 
+# What each takes: numbers in bounds, or any one word (None).
 # Played in this order, whatever the order in the text: what is said, then how it ends, then what goes wrong.
-MARKERS: dict[str, tuple[Play, Mapping[str, Bound]]] = {
+MARKERS: dict[str, tuple[Play, Mapping[str, Bound | None]]] = {
+    "tool": (_tool, {"name": None, "times": Bound(1, 1000, 1)}),
+    "tools": (_tools, {"count": Bound(1, 64, 2)}),
     "slow": (_slow, {"first": SECONDS, **RATE}),
     "echo": (_echo, {}),
     "lorem": (_lorem, {"tokens": TOKENS._replace(default=200), **RATE}),
     "think": (_think, {"tokens": TOKENS._replace(default=20)}),
+    "fence": (_fence, {}),
+    "cite": (_cite, {}),
+    "pause": (_pause, {}),
     "stop": (_stop, {}),
     "max_tokens": (_max_tokens, {}),
     "refusal": (_refusal, {"after": DELTAS._replace(default=0)}),
@@ -263,41 +246,61 @@ def _arguments(name: str, words: Sequence[str]) -> Args:
     if name not in MARKERS:
         raise Misused(f"There is no [sandbox:{name}]. There are {', '.join(MARKERS)}.")
     takes = MARKERS[name][1]
-    found: dict[str, float] = {key: bound.default for key, bound in takes.items() if bound.default is not None}
+    found: dict[str, Any] = {key: bound.default for key, bound in takes.items() if bound and bound.default is not None}
     for word in words:
         key, _, value = word.partition("=")
         try:
             bound = takes[key]
-            found[key] = number = type(bound.low)(value)
-            if not bound.low <= number <= bound.high:
+            found[key] = value if bound is None else type(bound.low)(value)
+            if not value or (bound and not bound.low <= found[key] <= bound.high):
                 raise ValueError
         except (KeyError, ValueError):
-            allowed = ", ".join(f"{key}={bound.low:g}…{bound.high:g}" for key, bound in takes.items())
+            allowed = ", ".join(f"{key}={f'{b.low:g}…{b.high:g}' if b else '…'}" for key, b in takes.items())
             raise Misused(f"[sandbox:{name}] cannot take {word!r}. It takes {allowed or 'nothing'}.") from None
     return found
 
 
 def follow(call: Call) -> Script:
     """Let the markers write the answer; if one of them cannot be followed, the answer says why."""
-    heard = _last_user_text(call.messages)
+    loop, heard = Loop(call), sandbox_tools.heard(call)
     said = MARKER.sub("", heard)
+    script = Script(call, loop, heard, said)
     try:
-        script = _signed(call, heard, said, f"You said: {said if len(said) <= 400 else said[:399] + '…'}")
-        asked = [marker.split() or [""] for marker in MARKER.findall(heard)]
-        wanted = {name: _arguments(name, words) for name, *words in asked}
-        for name in filter(wanted.__contains__, MARKERS):
-            MARKERS[name][0](script, wanted[name])
+        _answer(script)
+        for name, args in _wanted(script).items():
+            MARKERS[name][0](script, args)
     except Misused as problem:
-        script = _signed(call, heard, said, str(problem))
+        script = Script(call, loop, heard, said)
+        script.say(f"{SIGNED} {problem}")
+        script.end("end_turn")
     _limit(script)
     return script
 
 
-def _signed(call: Call, heard: str, said: str, text: str) -> Script:
-    script = Script(call, heard, said)
-    script.say(f"{SIGNED} {text}")
+def _wanted(script: Script) -> dict[str, Args]:
+    """The markers of the last user turn; while tools are called, also those of the text that led to it, for tools."""
+    asked = [marker.split() or [""] for marker in MARKER.findall(script.heard)]
+    if script.heard != script.loop.asked:
+        before = [marker.split() for marker in MARKER.findall(script.loop.asked)]
+        asked = [*(marker for marker in before if marker[:1] in (["tool"], ["tools"])), *asked]
+    found = {name: _arguments(name, words) for name, *words in asked}
+    return {name: found[name] for name in MARKERS if name in found}
+
+
+def _answer(script: Script) -> None:
+    """What is said without a marker."""
+    call, said = script.call, script.said if len(script.said) <= 400 else script.said[:399] + "…"
+    noticed = sandbox_tools.noticed(call)
+    words = f"{SIGNED} {' '.join(filter(None, [noticed, f'You said: {said}' if said or not noticed else '']))}"
+    form = sandbox_tools.formed(call, script.loop, words)
+    script.formed = form is not None
+    script.say(words if form is None else form)
     script.end("end_turn")
-    return script
+    script.call_tools(sandbox_tools.chosen(call, script.loop))
+    effort = call.output_config and call.output_config.effort
+    kind = (call.thinking or {}).get("type")
+    if kind == "enabled" or (kind == "adaptive" and effort):
+        _think(script, {"tokens": THOUGHT_TOKENS})
 
 
 def _limit(script: Script) -> None:
@@ -306,47 +309,24 @@ def _limit(script: Script) -> None:
     if found := [(text.index(stop), stop) for stop in script.call.stop_sequences or () if stop in text]:
         at, stop = min(found)
         script.say(text[:at])
+        script.blocks = [block for block in script.blocks if block["type"] != "tool_use"]
         script.end("stop_sequence", sequence=stop)
-    for block in script.blocks:
-        kind, size = block["type"], block_tokens(block)
-        if size > left and kind in PROSE:
-            block[kind] = block[kind].encode()[: 4 * left].decode(errors="ignore")
+    for n, block in enumerate(script.blocks):
+        size = block_tokens(block)
+        if size > left:
+            script.blocks = [*script.blocks[:n], *_cut(block, 4 * left)]
             script.end("max_tokens")
-        left = max(0, left - size)
-    script.blocks = [block for block in script.blocks if block.get(block["type"]) != ""]
+            break
+        left -= size
 
 
-def _last_user_text(messages: Sequence[Turn]) -> str:
-    """The last user turn (the API joins user messages that follow each other): its text, else its tool results'."""
-    backwards = dropwhile(lambda turn: turn.role == "assistant", reversed(messages))
-    turns = list(takewhile(lambda turn: turn.role != "assistant", backwards))[::-1]
-    parts = [part for turn in turns if turn.role == "user" for part in _parts(turn.content)]
-    texts = [part.text for part in parts if part.type == "text"]
-    return "\n".join(texts or [inner.text for part in parts for inner in _parts(part.content)])
-
-
-def _parts(content: object) -> list[Part]:
-    if isinstance(content, str):
-        return [Part("text", text=content)] if content else []
-    return content if isinstance(content, list) else []
-
-
-def _tokens(text: str) -> int:
-    return math.ceil(len(text.encode()) / 4)
-
-
-def block_tokens(block: Json) -> int:
+def _cut(block: Json, size: int) -> list[Json]:
+    """What is there of a block after so many bytes, if anything."""
     kind = block["type"]
-    return _tokens(block[kind] if kind in PROSE else msgspec.json.encode(block).decode())
-
-
-def input_tokens(prompt: Prompt) -> int:
-    contents = [prompt.system, *(turn.content for turn in prompt.messages)]
-    size = sum(_weight(part) for content in contents for part in _parts(content))
-    return max(1, math.ceil((size + sum(map(len, prompt.tools or ()))) / 4))
-
-
-def _weight(part: Part) -> int:
-    if part.type in ("image", "document"):
-        return BLOCK_BYTES
-    return len((part.text + part.thinking).encode()) + len(part.input) + sum(map(_weight, _parts(part.content)))
+    if kind in PROSE:
+        text = block[kind].encode()[:size].decode(errors="ignore")
+        return [{**block, kind: text}] if text else []
+    if kind != "tool_use" or not size:
+        return []
+    given = msgspec.json.encode(block["input"])
+    return [{**block, "input": msgspec.Raw(given[: min(size, len(given) - 1)].decode(errors="ignore").encode())}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import re
@@ -93,8 +94,9 @@ def fold(stream: list[Json]) -> Json:
                 assert event["index"] == len(message["content"])
                 message["content"].append(event["content_block"])
             case "content_block_delta":
-                block, (kind, (field, text)) = message["content"][event["index"]], _delta(event["delta"])
-                block[field] = text if kind == "signature_delta" else block[field] + text
+                _add(message["content"][event["index"]], event["delta"])
+            case "content_block_stop":
+                _close(message["content"][event["index"]])
             case "message_delta":
                 message |= event["delta"]
                 message["usage"] |= event["usage"]
@@ -102,9 +104,23 @@ def fold(stream: list[Json]) -> Json:
     return message
 
 
-def _delta(delta: Json) -> tuple[str, tuple[str, str]]:
+def _add(block: Json, delta: Json) -> None:
     (field,) = delta.keys() - {"type"}
-    return delta["type"], (field, delta[field])
+    match delta["type"]:
+        case "citations_delta":
+            block["citations"] = [*block.get("citations", []), delta["citation"]]
+        case "signature_delta":
+            block["signature"] = delta["signature"]
+        case "input_json_delta":
+            block["json"] = block.get("json", "") + delta["partial_json"]
+        case _:
+            block[field] += delta[field]
+
+
+def _close(block: Json) -> None:
+    """The input of a call is JSON once it is complete; what was cut off amounts to nothing."""
+    with contextlib.suppress(ValueError):
+        block["input"] = json.loads(block.pop("json", ""))
 
 
 def texts(stream: list[Json]) -> list[str]:

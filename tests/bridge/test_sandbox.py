@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.sandbox import Sandbox
-from bridge.sandbox_script import ERRORS, MARKERS
+from bridge.sandbox_request import ERRORS
+from bridge.sandbox_script import MARKERS
 from tests.bridge.sandbox_client import (
     HAIKU,
     OPUS,
@@ -184,6 +185,14 @@ async def test_every_answer_has_a_request_id(api: httpx.AsyncClient) -> None:
     ids = {answer.headers["request-id"] for answer in answers}
     assert len(ids) == len(answers)
     assert all(name.startswith("req_sandbox") for name in ids)
+
+
+async def test_answers_are_still_to_be_read_as_those_of_a_network_are() -> None:
+    for body in ({}, request()):
+        asked = httpx.Request("POST", "https://api.anthropic.com/v1/messages", json=body)
+        answer = await Sandbox([row(OPUS)]).handle_async_request(asked)
+        read = b"".join([chunk async for chunk in answer.aiter_raw()])
+        assert len(read) == int(answer.headers["content-length"]) > 0
 
 
 async def test_user_messages_that_follow_each_other_are_one_turn(api: httpx.AsyncClient) -> None:

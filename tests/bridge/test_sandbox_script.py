@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from bridge import sandbox, sandbox_script
+from bridge import sandbox, sandbox_request, sandbox_script
 from bridge.sandbox import Sandbox
 from tests.bridge.sandbox_client import OPUS, Clock, client, events, fold, frames, request, row, text_of, texts, whole
 
@@ -33,7 +33,7 @@ def test_every_marker_is_in_the_documented_table() -> None:
 @pytest.mark.parametrize(
     ("text", "explained"),
     [
-        ("[sandbox:] hi", "There is no [sandbox:]. There are slow, echo, lorem"),
+        ("[sandbox:] hi", "There is no [sandbox:]. There are tool, tools, slow, echo, lorem"),
         ("[sandbox:nonsense] hi", "There is no [sandbox:nonsense]."),
         ("[sandbox:lorem tokens=many]", "[sandbox:lorem] cannot take 'tokens=many'. It takes tokens=1…100000, rate="),
         ("[sandbox:lorem tokens=100001]", "tokens=1…100000"),
@@ -267,7 +267,7 @@ async def test_an_error_midstream_is_a_529_for_a_whole_answer(api: httpx.AsyncCl
         ("rate_limited", 429, "rate_limit_error", None),
         ("rate_limited retry=7", 429, "rate_limit_error", "7"),
         ("error", 500, "api_error", None),
-        *((f"error status={status}", status, kind, None) for status, kind in sandbox_script.ERRORS.items()),
+        *((f"error status={status}", status, kind, None) for status, kind in sandbox_request.ERRORS.items()),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
