@@ -32,6 +32,7 @@ class RawFold:
                 self._message = dict(message)
             case {"type": "content_block_start", "index": int(index), "content_block": dict(block)}:
                 self._blocks[index] = dict(block)
+                self._fall_back(block)
             case {"type": "content_block_delta", "index": int(index), "delta": dict(delta)}:
                 self._delta(index, delta)
             case {"type": "message_delta"} if self._message is not None:
@@ -46,6 +47,12 @@ class RawFold:
                 self._blocks[index]["input"] = parsed(text)
         content = [self._blocks[index] for index in sorted(self._blocks)]
         return {**self._message, "content": content}
+
+    def _fall_back(self, block: Json) -> None:
+        """A whole message is labelled with the model that answered in the end (anthropic-sdk-python does the same)."""
+        match block:
+            case {"type": "fallback", "to": {"model": str(model)}} if self._message is not None:
+                self._message["model"] = model
 
     def _delta(self, index: int, delta: Json) -> None:
         block, kind = self._blocks.get(index), delta.get("type")
