@@ -48,6 +48,17 @@ def thinking_block(text: str = "", index: int = 0) -> list[bytes]:
     ]
 
 
+def tool_block(*pieces: str, index: int = 0, identifier: str = "toolu_1", name: str = "look") -> list[bytes]:
+    """A call whose arguments come in these pieces."""
+    block = {"type": "tool_use", "id": identifier, "name": name, "input": {}}
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    return [
+        event("content_block_start", index=index, content_block=block),
+        *(event("content_block_delta", index=index, delta=delta) for delta in deltas),
+        event("content_block_stop", index=index),
+    ]
+
+
 def end(stop_reason: str = "end_turn", stop_details: dict[str, Any] | None = None, **usage: Any) -> list[bytes]:
     delta = {"stop_reason": stop_reason, "stop_sequence": None, "stop_details": stop_details}
     return [event("message_delta", delta=delta, usage={"output_tokens": 7, **usage}), event("message_stop")]

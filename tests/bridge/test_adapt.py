@@ -8,6 +8,7 @@ import pytest
 
 from bridge import catalog
 from bridge.adapt import adapt
+from bridge.emulate import ForcedTool
 from bridge.receipt import Receipt
 
 CATALOG = catalog.load()
@@ -85,3 +86,195 @@ def test_an_assistant_turn_at_the_end_is_continued() -> None:
 def test_or_is_a_prefill_where_that_exists_without_white_space_at_its_end() -> None:
     request, receipt = adapted(OLD, said("user", "Hi"), said("assistant", "I was "))
     assert request["messages"][-1] == said("assistant", "I was") and receipt == ""
+
+
+# --- sampling beside thinking ---
+
+
+@pytest.mark.parametrize(
+    ("given", "sent", "receipt"),
+    [
+        ({"temperature": 0.5}, {}, "temperature=dropped(thinking)"),
+        ({"temperature": 1.5}, {}, "temperature=dropped(thinking)"),
+        ({"temperature": 1}, {"temperature": 1}, ""),
+        ({"top_p": 0.5}, {}, "top_p=dropped(thinking)"),
+        ({"top_p": 0.95}, {"top_p": 0.95}, ""),
+        ({"top_k": 5}, {}, "top_k=dropped(thinking)"),
+    ],
+)
+@pytest.mark.parametrize("name", [OLD, "claude-opus-4-6"])
+def test_while_a_model_thinks_sampling_is_what_it_allows(name: str, given: Any, sent: Any, receipt: str) -> None:
+    request, line = adapted(name, output_config={"effort": "high"}, **given)
+    assert {key: request[key] for key in ("temperature", "top_p", "top_k") if key in request} == sent
+    assert line == receipt
+
+
+def test_while_it_does_not_sampling_is_free() -> None:
+    request, line = adapted(OLD, thinking={"type": "disabled"}, temperature=0.5, top_k=5)
+    assert (request["temperature"], request["top_k"], line) == (0.5, 5, "")
+
+
+# --- forced calls ---
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+CLOSED = {**SCHEMA, "additionalProperties": False}
+LOOK, FIND = {"name": "look", "input_schema": SCHEMA}, {"name": "find", "input_schema": SCHEMA}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+RECURSIVE = {
+    "name": "tree",
+    "input_schema": {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/A"}},
+        "$defs": {"A": {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}}},
+    },
+}
+DEFINED = {
+    "name": "defined",
+    "input_schema": {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": SCHEMA}},
+}
+# Which models refuse a forced call (anthropic.md 1.2), by hand.
+REFUSING = {
+    "claude-fable-5-2", "claude-mythos-5-2", "claude-opus-5-5", "claude-sonnet-5-5", "claude-fable-5-1",
+    "claude-mythos-5-1",
+}  # fmt: skip
+
+
+def forced(name: str, choice: dict[str, Any], *tools: Any, **more: Any) -> tuple[dict[str, Any], Any, str]:
+    request = {"messages": [said("user", "Hi")], "tools": list(tools), "tool_choice": choice, **more}
+    receipt = Receipt()
+    rewriters = adapt(request, CATALOG.resolve(name), receipt)
+    return request, rewriters, str(receipt)
+
+
+@pytest.mark.parametrize("model", CATALOG.models, ids=lambda model: model.id)
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "look"}])
+def test_a_forced_call_on_every_model(model: Any, choice: dict[str, Any]) -> None:
+    request, rewriters, receipt = forced(model.id, choice, LOOK)
+    if model.id in REFUSING:
+        assert request["tool_choice"] == {"type": "none"} and request["tools"] == [LOOK]
+        assert request["output_config"]["format"] == {"type": "json_schema", "schema": CLOSED}
+        assert [type(one) for one in rewriters] == [ForcedTool] and receipt == "tool_choice=emulated"
+    else:
+        assert (request["tool_choice"], rewriters, receipt) == (choice, [], "")
+        assert "output_config" not in request
+
+
+@pytest.mark.parametrize("choice", [{"type": "auto"}, {"type": "none"}])
+def test_a_free_choice_is_free_everywhere(choice: dict[str, Any]) -> None:
+    request, rewriters, receipt = forced(NEW, choice, LOOK)
+    assert (request["tool_choice"], rewriters, receipt) == (choice, [], "")
+
+
+def test_the_named_one_of_several_gives_the_form() -> None:
+    request, _, _ = forced(NEW, {"type": "tool", "name": "find"}, LOOK, FIND, SEARCH)
+    assert request["output_config"]["format"]["schema"] == CLOSED and len(request["tools"]) == 3
+
+
+def test_some_of_several_is_a_choice_of_forms() -> None:
+    request, _, receipt = forced(NEW, {"type": "any", "disable_parallel_tool_use": True}, LOOK, FIND, SEARCH)
+    options = request["output_config"]["format"]["schema"]["anyOf"]
+    assert [option["properties"] for option in options] == [
+        {"tool": {"const": name}, "arguments": CLOSED} for name in ("look", "find")
+    ]
+    assert all(option["additionalProperties"] is False for option in options)
+    assert (request["tool_choice"], receipt) == ({"type": "none"}, "tool_choice=emulated")
+
+
+@pytest.mark.parametrize(
+    ("choice", "tools", "named"),
+    [
+        ({"type": "tool", "name": "tree"}, [LOOK, RECURSIVE], "tree"),
+        ({"type": "any"}, [LOOK, RECURSIVE], "look or tree"),
+        ({"type": "any"}, [LOOK, DEFINED], "look or defined"),
+    ],
+)
+def test_what_has_no_form_is_asked_for_in_words(choice: Any, tools: Any, named: str) -> None:
+    request, rewriters, receipt = forced(NEW, choice, *tools, system=[{"type": "text", "text": "Be kind."}])
+    assert request["system"][0]["text"] == "Be kind."
+    assert request["system"][1]["text"] == f"Answer with a call of the tool {named} and nothing else."
+    assert (request["tool_choice"], rewriters, receipt) == ({"type": "auto"}, [], "tool_choice=prompted")
+    assert "output_config" not in request
+
+
+def test_asking_in_words_still_means_one_at_a_time() -> None:
+    choice = {"type": "tool", "name": "tree", "disable_parallel_tool_use": True}
+    assert forced(NEW, choice, RECURSIVE)[0]["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+
+
+def test_an_effort_stays_beside_the_form_of_a_forced_call() -> None:
+    request, _, _ = forced(NEW, {"type": "any"}, LOOK, output_config={"effort": "low"})
+    assert set(request["output_config"]) == {"effort", "format"}
+
+
+# --- system turns, in full ---
+
+
+@pytest.mark.parametrize("model", CATALOG.models, ids=lambda model: model.id)
+def test_a_system_turn_on_every_model(model: Any) -> None:
+    reading = {  # anthropic.md 1.6, by hand; Sonnet 5 accepts and ignores them
+        "claude-fable-5-2", "claude-mythos-5-2", "claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5",
+        "claude-fable-5-1", "claude-mythos-5-1", "claude-opus-5", "claude-fable-5", "claude-mythos-5",
+        "claude-opus-4-8",
+    }  # fmt: skip
+    request, receipt = adapted(model.id, *CONVERSATION)
+    native = [turn["role"] for turn in request["messages"]] == ["user", "system", "assistant", "user"]
+    assert native == (model.id in reading) and receipt == ("" if native else "messages.system=inlined")
+
+
+def test_a_system_turn_at_the_end_waits_for_the_answer() -> None:
+    request, receipt = adapted(NEW, said("user", "Hi"), said("system", "Now French."))
+    assert [turn["role"] for turn in request["messages"]] == ["user", "system"] and receipt == ""
+
+
+def test_a_system_turn_before_everything_is_a_note() -> None:
+    request, receipt = adapted(NEW, said("system", "One.", "Two."), said("user", "Hi"))
+    note = "<system-message>\nOne.\n\nTwo.\n</system-message>"
+    assert request["messages"] == [said("user", note, "Hi")] and receipt == "messages.system=inlined"
+
+
+# --- the last turn ---
+
+
+@pytest.mark.parametrize("model", CATALOG.models, ids=lambda model: model.id)
+def test_a_prefill_on_every_model(model: Any) -> None:
+    known = {"claude-opus-4-5-20251101", "claude-haiku-4-5-20251001", "claude-sonnet-4-5-20250929"}
+    request, receipt = adapted(model.id, said("user", "Hi"), said("assistant", "I "))
+    prefilled = request["messages"][-1] == said("assistant", "I")
+    assert prefilled == (model.id in known) and receipt == ("" if prefilled else "messages.prefill=emulated")
+
+
+# --- cache breakpoints ---
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+
+
+def marks(request: dict[str, Any]) -> list[bool]:
+    """Where breakpoints are, in the order of the prefix; the automatic one is the last."""
+    turns = [block for turn in request["messages"] for block in turn["content"]]
+    places = [*request.get("tools", []), *request.get("system", []), *turns, request]
+    return ["cache_control" in place for place in places]
+
+
+def marked(count: int, **more: Any) -> tuple[dict[str, Any], str]:
+    content = [{"type": "text", "text": str(number), **MARK} for number in range(count)]
+    return adapted(NEW, {"role": "user", "content": content}, **more)
+
+
+def test_four_breakpoints_stay() -> None:
+    request, receipt = marked(4)
+    assert (marks(request), receipt) == ([True] * 4 + [False], "")
+
+
+def test_of_more_the_last_four_stay() -> None:
+    request, receipt = marked(6)
+    assert (marks(request), receipt) == ([False] * 2 + [True] * 4 + [False], "cache_control=limited(4)")
+
+
+def test_tools_and_the_system_prompt_come_first_in_the_prefix() -> None:
+    request, _ = marked(3, tools=[{**LOOK, **MARK}], system=[{"type": "text", "text": "s", **MARK}])
+    assert marks(request) == [False, True, True, True, True, False]
+
+
+def test_automatic_caching_takes_one_of_the_four() -> None:
+    request, receipt = marked(4, **MARK)
+    assert (marks(request), receipt) == ([False, True, True, True, True], "cache_control=limited(4)")

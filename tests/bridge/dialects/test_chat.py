@@ -1,4 +1,4 @@
-"""Chat Completions in, Messages out; and the whole answer back."""
+"""Reading a chat request: what is refused, the table of parameters, and the request that comes of it."""
 
 from __future__ import annotations
 
@@ -9,35 +9,7 @@ import pytest
 from bridge.dialects import chat
 from bridge.dialects.params import PARAMS, Verdict
 from bridge.errors import ApiError
-from bridge.wire.fold import Fold
-from tenants.values import Usage
-from tests import wire
-
-USER = {"role": "user", "content": "Hello"}
-
-
-def read(*messages: Any, **more: Any) -> chat.Reading:
-    return chat.read({"model": "claude-opus-5", "messages": list(messages) or [USER], **more})
-
-
-def turns(*messages: Any) -> Any:
-    return read(*messages).request["messages"]
-
-
-def said(role: str, *texts: str) -> dict[str, Any]:
-    return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}
-
-
-def refusal(**body: Any) -> tuple[str | None, str | None]:
-    with pytest.raises(ApiError) as caught:
-        chat.read(body)
-    assert caught.value.status == 400
-    return caught.value.code, caught.value.param
-
-
-def part(content: dict[str, Any]) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": [content]}]}
-
+from tests.chat import USER, read, refusal, said, turns
 
 # --- refused ---
 
@@ -49,52 +21,44 @@ def part(content: dict[str, Any]) -> dict[str, Any]:
         ({"model": 5}, "invalid_type", "model"),
         ({"model": " "}, "invalid_value", "model"),
         ({"messages": None}, "missing_required_parameter", "messages"),
-        ({"messages": "Hi"}, "invalid_type", "messages"),
-        ({"messages": []}, "empty_array", "messages"),
-        ({"messages": ["Hi"]}, "invalid_type", "messages[0]"),
-        ({"messages": [{}]}, "missing_required_parameter", "messages[0].role"),
-        ({"messages": [{"role": "king", "content": "Hi"}]}, "invalid_value", "messages[0].role"),
-        ({"messages": [USER, {"role": "user"}]}, "missing_required_parameter", "messages[1].content"),
-        ({"messages": [{"role": "user", "content": 5}]}, "invalid_type", "messages[0].content"),
-        ({"messages": [{"role": "user", "content": ["Hi"]}]}, "invalid_type", "messages[0].content[0]"),
-        (part({"text": "Hi"}), "missing_required_parameter", "messages[0].content[0].type"),
-        (part({"type": "text"}), "missing_required_parameter", "messages[0].content[0].text"),
-        (part({"type": "text", "text": 5}), "invalid_type", "messages[0].content[0].text"),
-        (part({"type": "image_url", "image_url": {}}), "unsupported_parameter", "messages[0].content[0]"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "unsupported_parameter", "messages[0].role"),
-        ({"messages": [{"role": "assistant", "tool_calls": [1]}]}, "unsupported_parameter", "messages[0].tool_calls"),
-        ({"messages": [{"role": "user", "content": "  "}]}, "invalid_value", "messages"),
         ({"max_tokens": 0}, "integer_below_min_value", "max_tokens"),
         ({"max_tokens": "9"}, "invalid_type", "max_tokens"),
         ({"max_tokens": True}, "invalid_type", "max_tokens"),
         ({"max_completion_tokens": 1.5}, "invalid_type", "max_completion_tokens"),
         ({"temperature": 2.1}, "decimal_above_max_value", "temperature"),
         ({"temperature": -0.1}, "decimal_below_min_value", "temperature"),
+        ({"temperature": True}, "invalid_type", "temperature"),
         ({"top_p": "1"}, "invalid_type", "top_p"),
+        ({"top_p": 1.1}, "decimal_above_max_value", "top_p"),
+        ({"top_k": -1}, "integer_below_min_value", "top_k"),
+        ({"top_k": "5"}, "invalid_type", "top_k"),
         ({"stop": 5}, "invalid_type", "stop"),
         ({"stop": ["a", 5]}, "invalid_type", "stop[1]"),
         ({"stream": "yes"}, "invalid_type", "stream"),
         ({"stream": True, "stream_options": 5}, "invalid_type", "stream_options"),
         ({"stream": True, "stream_options": {"include_usage": 1}}, "invalid_type", "stream_options.include_usage"),
+        ({"reasoning_effort": "huge"}, "invalid_value", "reasoning_effort"),
+        ({"reasoning_effort": 5}, "invalid_value", "reasoning_effort"),
+        ({"reasoning": "high"}, "invalid_type", "reasoning"),
+        ({"reasoning": {"effort": "huge"}}, "invalid_value", "reasoning_effort"),
+        ({"thinking": "adaptive"}, "invalid_type", "thinking"),
         ({"n": 2}, "unsupported_parameter", "n"),
         ({"n": True}, "unsupported_parameter", "n"),
-        ({"tools": [{"type": "function"}]}, "unsupported_parameter", "tools"),
-        ({"tool_choice": "required"}, "unsupported_parameter", "tool_choice"),
-        ({"response_format": {"type": "json_object"}}, "unsupported_parameter", "response_format"),
         ({"logprobs": True}, "unsupported_parameter", "logprobs"),
+        ({"top_logprobs": 3}, "unsupported_parameter", "top_logprobs"),
         ({"audio": {}}, "unsupported_parameter", "audio"),
         ({"modalities": ["text", "audio"]}, "unsupported_parameter", "modalities"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_honoured_is_a_400_with_its_place(change: dict[str, Any], code: str, param: str) -> None:
-    assert refusal(**{"model": "claude-opus-5", "messages": [USER], **change}) == (code, param)
+    assert refusal(**change) == (code, param)
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 5, True])
 def test_a_body_that_is_no_object_is_a_400(body: Any) -> None:
     with pytest.raises(ApiError) as caught:
         chat.read(body)
-    assert caught.value.code == "invalid_type"
+    assert (caught.value.code, caught.value.status) == ("invalid_type", 400)
 
 
 # --- the table ---
@@ -112,19 +76,34 @@ def test_harmless_values_are_accepted_in_silence(param: Any) -> None:
         assert str(read(**{param.name: value}).receipt) == ""
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("seed", 7),
-        ("frequency_penalty", 0.5),
-        ("logit_bias", {"1": 2}),
-        ("metadata", {"a": "b"}),
-        ("min_p", 0.1),
-        ("x", {}),
-    ],
-)
-def test_a_hint_without_an_equivalent_is_named_on_the_receipt(name: str, value: Any) -> None:
-    assert str(read(**{name: value}).receipt) == f"{name}=ignored"
+HINTS = {
+    "frequency_penalty": 0.5,
+    "presence_penalty": -1,
+    "logit_bias": {"1": 2},
+    "seed": 7,
+    "prediction": {"type": "content", "content": "x"},
+    "verbosity": "low",
+    "moderation": {"model": "m"},
+    "store": True,
+    "metadata": {"a": "b"},
+    "prompt_cache_key": "k",
+    "prompt_cache_options": {"mode": "implicit"},
+    "prompt_cache_retention": "24h",
+    "min_p": 0.1,
+    "include_reasoning": False,
+    "chat_template_kwargs": {"enable_thinking": True},
+    "x": {},
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_a_hint_without_an_equivalent_is_named_on_the_receipt(name: str) -> None:
+    reading = read(**{name: HINTS[name]})
+    assert str(reading.receipt) == f"{name}=ignored" and set(reading.request) == {"model", "messages"}
+
+
+def test_every_row_that_is_ignored_has_its_test() -> None:
+    assert {name for name, param in PARAMS.items() if param.verdict is Verdict.IGNORED} <= set(HINTS)
 
 
 def test_every_verdict_is_one_the_reader_knows() -> None:
@@ -153,7 +132,7 @@ def test_a_plain_request() -> None:
         "temperature": 0.5,
         "top_p": 0.9,
     }
-    assert (reading.stream, reading.include_usage) == (True, True)
+    assert (reading.stream, reading.include_usage, str(reading.receipt)) == (True, True, "")
 
 
 def test_the_model_may_come_from_the_url_and_the_body_wins() -> None:
@@ -163,6 +142,79 @@ def test_the_model_may_come_from_the_url_and_the_body_wins() -> None:
 
 def test_max_completion_tokens_wins_and_a_whole_decimal_is_an_integer() -> None:
     assert read(max_tokens=5, max_completion_tokens=9.0).request["max_tokens"] == 9
+
+
+def test_stop_sequences_of_white_space_are_dropped_and_named() -> None:
+    reading = read(stop=["\n", "END"])
+    assert reading.request["stop_sequences"] == ["END"] and str(reading.receipt) == "stop=dropped(whitespace)"
+    assert "stop_sequences" not in read(stop="\n").request and "stop_sequences" not in read(stop=[]).request
+
+
+def test_stream_options_without_a_stream_are_named_and_harmless() -> None:
+    reading = read(stream_options={"include_usage": True})
+    assert str(reading.receipt) == "stream_options=ignored" and not reading.stream
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"user": "u"}, "u"),
+        ({"user": "u", "safety_identifier": "s"}, "s"),
+        ({"user": {"id": 5}}, "{'id': 5}"),
+        ({}, ""),
+    ],
+)
+def test_the_end_user(fields: dict[str, Any], expected: str) -> None:
+    assert read(**fields).end_user == expected
+
+
+@pytest.mark.parametrize(
+    ("tier", "sent", "receipt"),
+    [
+        ("auto", "auto", ""),
+        ("priority", "auto", ""),
+        ("default", "standard_only", ""),
+        ("flex", None, "service_tier=ignored"),
+        ("scale", None, "service_tier=ignored"),
+        ("fast", None, "service_tier=ignored"),
+    ],
+)
+def test_service_tiers(tier: str, sent: str | None, receipt: str) -> None:
+    reading = read(service_tier=tier)
+    assert reading.request.get("service_tier") == sent and str(reading.receipt) == receipt
+
+
+@pytest.mark.parametrize(
+    ("fields", "effort", "thinking"),
+    [
+        ({"reasoning_effort": "high"}, "high", None),
+        ({"reasoning": {"effort": "low"}}, "low", None),
+        ({"reasoning_effort": "max", "reasoning": {"effort": "low"}}, "max", None),
+        ({"reasoning": {"enabled": True}}, "medium", None),
+        ({"reasoning": {"enabled": False}}, "none", None),
+        ({"reasoning": {"enabled": False, "effort": "high"}}, "none", None),
+        ({"reasoning": {"max_tokens": 2000}}, None, {"type": "enabled", "budget_tokens": 2000}),
+        ({"reasoning": {"max_tokens": True}}, None, None),
+        ({"thinking": {"type": "adaptive", "display": "omitted"}}, None, {"type": "adaptive", "display": "omitted"}),
+        ({"reasoning": {}}, None, None),
+    ],
+)
+def test_the_ways_to_ask_for_reasoning(fields: dict[str, Any], effort: str | None, thinking: Any) -> None:
+    request = read(**fields).request
+    assert (request.get("output_config", {}).get("effort"), request.get("thinking")) == (effort, thinking)
+
+
+@pytest.mark.parametrize("effort", chat.EFFORTS)
+def test_every_effort_of_openais_is_read(effort: str) -> None:
+    assert read(reasoning_effort=effort).request["output_config"] == {"effort": effort}
+
+
+def test_anthropics_own_parameters_are_passed_on() -> None:
+    request = read(top_k=5, cache_control={"type": "ephemeral", "ttl": "1h"}).request
+    assert (request["top_k"], request["cache_control"]) == (5, {"type": "ephemeral", "ttl": "1h"})
+
+
+# --- the system prompt ---
 
 
 def test_leading_system_and_developer_messages_become_the_system_prompt() -> None:
@@ -181,133 +233,7 @@ def test_a_conversation_of_system_messages_only_is_asked_as_a_user() -> None:
     assert str(reading.receipt) == "messages.system=as_user"
 
 
-def test_text_parts_of_every_spelling_are_text() -> None:
-    parts = [{"type": "text", "text": "a"}, {"type": "input_text", "text": "b"}, {"type": "output_text", "text": "c"}]
-    assert turns({"role": "user", "content": parts}) == [said("user", "a", "b", "c")]
-
-
-def test_turns_of_one_role_are_joined() -> None:
-    assert turns(USER, USER, {"role": "assistant", "content": "Yes?"}, USER) == [
-        said("user", "Hello", "Hello"),
-        said("assistant", "Yes?"),
-        said("user", "Hello"),
-    ]
-
-
-def test_empty_text_is_left_out_and_named() -> None:
-    reading = read(USER, {"role": "assistant", "content": " "}, {"role": "user", "content": "Still there?"})
-    assert reading.request["messages"] == [said("user", "Hello", "Still there?")]
-    assert str(reading.receipt) == "messages.empty=dropped"
-
-
-def test_an_answer_echoed_back_is_accepted() -> None:
-    echoed = {
-        "role": "assistant",
-        "content": "Hi",
-        "refusal": None,
-        "annotations": [],
-        "audio": None,
-        "function_call": None,
-        "tool_calls": [],
-    }
-    reading = read(USER, echoed, USER)
-    assert reading.request["messages"][1] == said("assistant", "Hi") and not reading.receipt
-
-
-def test_a_refusal_echoed_back_is_what_the_assistant_said() -> None:
-    assert turns(USER, {"role": "assistant", "content": None, "refusal": "No."}, USER)[1] == said("assistant", "No.")
-
-
-def test_names_and_reasoning_of_messages_are_named_as_ignored() -> None:
-    reading = read({**USER, "name": "alice"}, {"role": "assistant", "content": "Hi", "reasoning_content": "hm"}, USER)
-    assert str(reading.receipt) == "messages.name=ignored, messages.reasoning_content=ignored"
-
-
-def test_stop_sequences_of_white_space_are_dropped_and_named() -> None:
-    reading = read(stop=["\n", "END"])
-    assert reading.request["stop_sequences"] == ["END"] and str(reading.receipt) == "stop=dropped(whitespace)"
-    assert "stop_sequences" not in read(stop="\n").request
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"), [({"user": "u"}, "u"), ({"user": "u", "safety_identifier": "s"}, "s"), ({}, "")]
-)
-def test_the_end_user(fields: dict[str, Any], expected: str) -> None:
-    assert read(**fields).end_user == expected
-
-
-def test_an_end_user_that_is_an_object_is_taken_as_text() -> None:
-    assert read(user={"id": 5}).end_user == "{'id': 5}"
-
-
-# --- the answer ---
-
-
-def write(*parts: bytes, usage: Usage | None = None) -> dict[str, Any]:
-    fold = Fold()
-    for event in wire.events(list(parts)):
-        fold.feed(event)
-    return chat.write(fold.message(), usage or Usage(), created=1234)
-
-
-def test_a_whole_answer_has_every_required_key() -> None:
-    usage = Usage(input=5, cache_write_5m=2, cache_write_1h=1, cache_read=20, output=9, reasoning=4)
-    answer = write(*wire.answer("Hello", " there"), usage=usage)
-    assert answer == {
-        "id": "chatcmpl-01Test",
-        "object": "chat.completion",
-        "created": 1234,
-        "model": "claude-sonnet-5-5",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "Hello there", "refusal": None, "annotations": []},
-                "logprobs": None,
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {
-            "prompt_tokens": 28,
-            "completion_tokens": 9,
-            "total_tokens": 37,
-            "prompt_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 3, "audio_tokens": 0},
-            "completion_tokens_details": {
-                "reasoning_tokens": 4,
-                "audio_tokens": 0,
-                "accepted_prediction_tokens": 0,
-                "rejected_prediction_tokens": 0,
-            },
-            "cache_creation_input_tokens": 3,
-            "cache_read_input_tokens": 20,
-        },
-        "service_tier": "default",
-        "system_fingerprint": None,
-    }
-
-
-@pytest.mark.parametrize(
-    ("stop_reason", "finish_reason"),
-    [
-        ("end_turn", "stop"), ("stop_sequence", "stop"), ("max_tokens", "length"), ("refusal", "content_filter"),
-        ("model_context_window_exceeded", "length"), ("pause_turn", "stop"), ("tool_use", "tool_calls"),
-        ("new_thing", "stop"),
-    ],
-)  # fmt: skip
-def test_finish_reasons(stop_reason: str, finish_reason: str) -> None:
-    answer = write(wire.start(), *wire.text_block("Hi"), *wire.end(stop_reason))
-    assert answer["choices"][0]["finish_reason"] == finish_reason
-
-
-def test_a_refusal_says_why() -> None:
-    details = {"type": "refusal", "category": "cyber", "explanation": "Not that."}
-    message = write(wire.start(), *wire.end("refusal", details))["choices"][0]["message"]
-    assert (message["content"], message["refusal"]) == ("", "Not that.")
-    unexplained = write(wire.start(), *wire.end("refusal"))["choices"][0]["message"]
-    assert unexplained["refusal"] == "The model declined to answer."
-
-
-def test_thinking_is_reasoning_content_and_unknown_blocks_are_not_text() -> None:
-    odd = wire.event("content_block_start", index=1, content_block={"type": "new_block", "text": "?"})
-    answer = write(wire.start(), *wire.thinking_block("Hm."), odd, *wire.text_block("Hi", index=2), *wire.end())
-    message = answer["choices"][0]["message"]
-    assert (message["content"], message["reasoning_content"]) == ("Hi", "Hm.")
+def test_the_same_history_always_gives_the_same_bytes() -> None:
+    messages = [{"role": "system", "content": "x"}, USER, {"role": "assistant", "content": "y"}]
+    shorter, longer = turns(*messages, USER), turns(*messages, USER, {"role": "assistant", "content": "z"}, USER)
+    assert longer[: len(shorter)] == shorter
