@@ -130,7 +130,9 @@ class Sandbox(httpx.AsyncBaseTransport):
             status, answer = failure.status, _error_body(failure, request_id)
             headers |= {} if failure.retry is None else {"retry-after": f"{failure.retry:g}"}
         if isinstance(answer, dict):
-            return httpx.Response(status, headers=headers, content=msgspec.json.encode(answer))
+            body = msgspec.json.encode(answer)
+            headers["content-length"] = str(len(body))
+            return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))  # unread, as from a network
         headers["content-type"] = "text/event-stream; charset=utf-8"
         return httpx.Response(status, headers=headers, content=answer)
 
