@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
 EXPOSED = (
-    "x-request-id, x-bridge-compat, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
+    "x-request-id, request-id, x-bridge-compat, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )

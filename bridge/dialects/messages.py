@@ -62,7 +62,7 @@ class MessagesDialect:
             raise _invalid("max_tokens", "Input should be a valid integer")
         if body["max_tokens"] < 0:
             raise _invalid("max_tokens", "Input should be greater than or equal to 0")
-        if type(body.get("stream") or False) is not bool:
+        if not isinstance(body.get("stream"), bool | None):
             raise _invalid("stream", "Input should be a valid boolean")
         return MessagesQuestion(body, headers, asked.request_id)
 

@@ -48,6 +48,7 @@ def test_every_field_passes_as_it_came() -> None:
         ({"messages": None}, "messages: Field required"),
         ({"messages": "Hello"}, "messages: Input should be a valid list"),
         ({"stream": "yes"}, "stream: Input should be a valid boolean"),
+        ({"stream": 0}, "stream: Input should be a valid boolean"),
     ],
 )
 def test_what_bridge_must_know_is_checked_in_the_words_of_the_api(change: dict[str, Any], text: str) -> None:
