@@ -87,7 +87,7 @@ class ChatTold:
         return self._broken or (len(ended) == len(self._rewriters) and all(ended))
 
     def feed(self, events: list[Event], frames: list[Frame]) -> bytes:
-        out = [self._told(made) for event in events for made in through(self._rewriters[event.choice], event)]
+        out = [self._told(made) for event in events for made in through(self._rewriters[event.choice], [event])]
         if self.done and len(self._rewriters) > 1:
             out.append(self._streams[0].end())
         return b"".join(out)
@@ -132,13 +132,13 @@ class ChatWhole:
 
     def feed(self, events: list[Event], frames: list[Frame]) -> None:
         for event in events:
-            for made in through(self._rewriters[event.choice], event):
+            for made in through(self._rewriters[event.choice], [event]):
                 self._folds[event.choice].feed(made)
 
     def write(self) -> bytes:
         tally = self._tally
         messages = [fold.message() for fold in self._folds]
-        answer = chat_answer.write(messages, tally.usage(), self._created, self._form, tally.service_tier)
+        answer = chat_answer.write_choices(messages, tally.usage(), self._created, self._form, tally.service_tier)
         return msgspec.json.encode(answer)
 
 

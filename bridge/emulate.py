@@ -113,11 +113,14 @@ class PlainJson:
         return ready
 
 
-def through(rewriters: list[Rewriter], event: Event) -> list[Event]:
-    """What an event becomes, rewriter by rewriter."""
-    events = [event]
+def through(rewriters: list[Rewriter], events: list[Event]) -> list[Event]:
+    """Events through each rewriter in turn."""
     for rewriter in rewriters:
-        events = [made for one in events for made in rewriter.rewrite(one)]
-        for made in events:
-            made.choice = event.choice
+        events = [made for event in events for made in _rewritten(rewriter, event)]
     return events
+
+
+def _rewritten(rewriter: Rewriter, event: Event) -> Iterator[Event]:
+    for made in rewriter.rewrite(event):
+        made.choice = event.choice
+        yield made

@@ -43,10 +43,15 @@ def heading(message_id: str, model: str, created: int) -> Heading:
     return Heading(f"chatcmpl-{message_id.removeprefix('msg_')}", created, model)
 
 
-def write(
+def write(message: Message, usage: Counts, created: int, shape: AnswerShape, service_tier: str = "") -> dict[str, Any]:
+    """The whole answer: a ChatCompletion."""
+    return write_choices([message], usage, created, shape, service_tier)
+
+
+def write_choices(
     messages: list[Message], usage: Counts, created: int, shape: AnswerShape, service_tier: str = ""
 ) -> dict[str, Any]:
-    """The whole answer: a ChatCompletion with a choice for each message."""
+    """The same with a choice for each message."""
     head = heading(messages[0].id, messages[0].model, created)
     return {
         "id": head.id,
