@@ -1,4 +1,4 @@
-"""A value for a JSON Schema, always the same one: required properties (all, where none is), first choices, least numbers.
+"""A value for a JSON Schema, always the same one: required properties (or all), first choices, least numbers.
 
 Whole numbers come from what the user said, in their order, where the schema allows them: 7 in "add 7 and 5" first.
 """
