@@ -24,6 +24,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 
 
 EARLY_BYTES = 256 * 1024  # of a next request that are kept before its turn
+SLICE_BYTES = 16 * 1024
 
 
 class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
@@ -40,13 +41,21 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
         self.worker.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        parser = self._callback_parser
-        if self._early or (parser is not None and parser.is_complete):
-            self._early += data
-            if len(self._early) > EARLY_BYTES:
-                self._pause_reading()
-            return
-        super().data_received(data)
+        """In slices, so that what follows a request in the same read is never more than the parser keeps."""
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._early or self._request_complete:
+                self._keep(data[start:])
+                return
+            super().data_received(data[start : start + SLICE_BYTES] if len(data) > SLICE_BYTES else data)
+
+    @property
+    def _request_complete(self) -> bool:
+        return self._callback_parser is not None and self._callback_parser.is_complete
+
+    def _keep(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) > EARLY_BYTES:
+            self._pause_reading()
 
     def _resume_reading(self) -> None:
         """Called, among others, right before the parser is made ready for the next request."""
@@ -55,10 +64,10 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
             self.worker.loop.call_soon(self._feed_early)
 
     def _feed_early(self) -> None:
-        if self._closed or self._callback_parser is None or self._callback_parser.is_complete:
+        if self._closed or self._callback_parser is None or self._request_complete:
             return
         early, self._early = bytes(self._early), bytearray()
-        super().data_received(early)
+        self.data_received(early)
 
     def close_if_idle(self) -> None:
         """Ends a kept-alive connection that waits for its next request."""

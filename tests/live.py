@@ -41,7 +41,7 @@ UUID_COLUMNS = ("id", "key_id")
 T = TypeVar("T")
 
 
-def until(check: Callable[[], T], seconds: float = 10.0, what: str = "what was waited for") -> T:
+def until(check: Callable[[], T], seconds: float = 30.0, what: str = "what was waited for") -> T:
     """The first truthy result of `check`. Raises TimeoutError when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (found := check()):

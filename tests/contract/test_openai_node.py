@@ -251,6 +251,13 @@ def test_the_client_repeats_what_has_to_wait_longer(run: Run, once: str) -> None
     assert set(result.statuses[:-1]) == {429} and result.statuses[-1] == 200
 
 
+def test_a_long_wait_is_not_repeated_too_early(run: Run) -> None:
+    """This client does not believe a retry-after above 60 s, and would come back within a second."""
+    result = run("whole", asked("[sandbox:rate_limited retry=90]"), maxRetries=2)
+    assert result.exchanges[0].headers["retry-after"] == "90"
+    assert result.statuses == [429]
+
+
 @pytest.mark.parametrize("call", ["streamed", "helped"])
 def test_a_client_that_leaves_is_on_record_as_gone(run: Run, server: Server, call: str) -> None:
     result = run(call, asked("[sandbox:lorem tokens=2000 rate=50]"), leave_after=5)

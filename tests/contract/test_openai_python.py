@@ -203,6 +203,24 @@ def test_the_raw_response_shows_the_headers(client: Client, server: Server) -> N
     assert receipt == {"temperature=dropped", "seed=ignored", "top_k=ignored"}
 
 
+RECEIPTS: dict[str, tuple[dict[str, Any], str]] = {
+    "an older model's temperature": ({"model": "claude-opus-4-6", "temperature": 1.7}, "temperature=clamped(1)"),
+    "more tokens than there are": ({"max_tokens": 10_000_000}, "max_tokens=clamped(128000)"),
+    "an effort": ({"reasoning_effort": "low"}, "reasoning_effort=ignored"),
+    "an answer that was begun": (
+        {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good"}]},
+        "messages.prefill=emulated",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "receipt"), RECEIPTS.values(), ids=RECEIPTS)
+def test_what_is_lost_or_changed_is_on_the_receipt(client: Client, change: dict[str, Any], receipt: str) -> None:
+    for ask in (client.whole, client.streamed):
+        ask("Hello", extra_body=change)
+        assert client.tape.last.headers["x-bridge-compat"] == receipt
+
+
 def test_a_request_that_loses_nothing_has_no_receipt(client: Client) -> None:
     headers, _ = client.raw("Hello", max_tokens=100, stop=["x"], n=1, user="bob")
     assert "x-bridge-compat" not in headers
@@ -292,6 +310,11 @@ def test_a_model_is_found_by_its_name(client: Client) -> None:
 
 def test_a_model_is_found_by_its_other_name(client: Client) -> None:
     assert client.model("claude-haiku-4-5").id == "claude-haiku-4-5-20251001"
+
+
+def test_an_answer_names_the_model_that_gave_it(client: Client) -> None:
+    assert client.whole("Hello", model="claude-haiku-4-5").model == "claude-haiku-4-5-20251001"
+    assert client.streamed("Hello", model="claude-haiku-4-5").chunks[0]["model"] == "claude-haiku-4-5-20251001"
 
 
 @pytest.mark.parametrize("name", ["gpt-nine", "org/model", "claude-sonnet-5-5 ", "modèle", "a?b#c"])

@@ -45,12 +45,13 @@ def answer(connection: socket.socket, got: bytearray) -> bytes:
     return whole
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one go"])
 @pytest.mark.parametrize("size", [10, 70_000, 900_000])
-def test_a_next_request_that_comes_early_is_served_whatever_its_size(server: Server, size: int) -> None:
+def test_a_next_request_that_comes_early_is_served_whatever_its_size(server: Server, size: int, together: bool) -> None:
+    requests = [request(server, text) for text in ("[sandbox:slow first=0.3] one", "two " + "x" * size, "three")]
     with connect(server) as connection:
-        connection.sendall(request(server, "[sandbox:slow first=0.3] one"))
-        connection.sendall(request(server, "two " + "x" * size))
-        connection.sendall(request(server, "three"))
+        for part in [b"".join(requests)] if together else requests:
+            connection.sendall(part)
         got = bytearray()
         for said in (b"one", b"two", b"three"):
             whole = answer(connection, got)
