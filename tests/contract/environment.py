@@ -50,7 +50,8 @@ def run(name: str, server: Server) -> Results:
 def standard_tests(name: str, script: str, server: Server, **env: str) -> dict[str, list[str]]:
     """The names of the tests in clients/<script> by how they ended: passed, failed, error, skipped.
 
-    "Skipped" includes those that are expected to fail. They run in the client's own environment and with none of this project's settings.
+    "Skipped" includes those that are expected to fail. They run in the client's own environment and with none of this
+    project's settings.
     """
     report = installed(name) / "report.xml"
     options = ["-q", "-c", os.devnull, "--noconftest", "-p", "no:cacheprovider", f"--junitxml={report}"]

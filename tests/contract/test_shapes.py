@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -27,8 +28,10 @@ def user(text: Any) -> Json:
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> httpx.Client:
-    return httpx.Client(base_url=server.base, headers={"authorization": f"Bearer {server.test_key}"}, timeout=30)
+def client(server: Server) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {server.test_key}"}
+    with httpx.Client(base_url=server.base, headers=headers, timeout=30) as client:
+        yield client
 
 
 def ask(client: httpx.Client, *messages: Json, **more: Any) -> Json:
