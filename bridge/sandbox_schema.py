@@ -1,6 +1,8 @@
-"""A value for a JSON Schema, always the same one: required properties (or all), first choices, least numbers.
+"""A value for a JSON Schema, always the same one.
 
-Whole numbers come from what the user said, in their order, where the schema allows them: 7 in "add 7 and 5" first.
+The required properties (all, where none is), the first choice, the least number, a text that is its property's name.
+Whole numbers and texts in quotes come from what the user said, in their order, where the schema allows them: 7 is the
+first number in "add 7 and 5".
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ Schema = dict[str, Any]
 DEEPEST = 12  # beyond, only what must be there: schemas may recurse
 MOST = 64  # items and characters, whatever the schema demands
 NUMBER = re.compile(r"(?<![\w.])-?\d{1,15}(?![\w.]*\d)")
+QUOTED = re.compile(r"""(?<!\w)(?:'([^'\n]{1,80})'|"([^"\n]{1,80})")(?!\w)""")
 FORMATS = {
     "date-time": "2026-01-02T03:04:05Z",
     "date": "2026-01-02",
@@ -32,23 +35,27 @@ _CHOICES = ("anyOf", "oneOf")
 
 def fill(schema: Schema, said: str = "", prefer: Callable[[Schema], bool] = lambda option: True) -> Any:
     """The value. `prefer`: which options of the outermost choice come first. Raises ValueError for bad schemas."""
-    numbers = [int(number) for number in NUMBER.findall(said)]
     for name in _CHOICES:
         if isinstance(schema.get(name), list):
             schema = {**schema, name: sorted(schema[name], key=lambda option: not prefer(option))}
     try:
-        return _Filling(schema, numbers).value(schema, "", 0)
+        return _Filling(schema, said).value(schema, "", 0)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"JSON schema is invalid ({type(error).__name__})") from None
 
 
+def quoted(said: str) -> list[str]:
+    return [one or other for one, other in QUOTED.findall(said)]
+
+
 class _Filling:
-    def __init__(self, root: Schema, numbers: list[int]) -> None:
-        self._root, self._numbers = root, numbers
+    def __init__(self, root: Schema, said: str) -> None:
+        self._root, self._texts = root, quoted(said)
+        self._numbers = [int(number) for number in NUMBER.findall(said)]
         self._makers: dict[str, Callable[[Schema, str, int], Any]] = {
             "object": self._object,
             "array": self._array,
-            "string": _string,
+            "string": self._string,
             "integer": self._integer,
             "number": self._number,
             "boolean": lambda node, name, depth: True,
@@ -114,6 +121,12 @@ class _Filling:
         count = min(count, MOST, count if most is None else int(most))
         return [self.value(node.get("items", {}), name.removesuffix("s"), depth + 1) for _ in range(count)]
 
+    def _string(self, node: Schema, name: str, depth: int) -> str:
+        text = FORMATS.get(node.get("format", "")) or (self._texts.pop(0) if self._texts else name or "text")
+        least, most = min(int(node.get("minLength") or 0), MOST), node.get("maxLength")
+        text = text.ljust(least, "x")
+        return text if most is None else text[: int(most)]
+
     def _integer(self, node: Schema, name: str, depth: int) -> int:
         said = self._said(node)
         return said if said is not None else math.ceil(_least(node, node.get("multipleOf") or 1))
@@ -138,13 +151,6 @@ def _least(node: Schema, step: float) -> float:
     high = node["maximum"] if "maximum" in node else node.get("exclusiveMaximum", math.inf)
     low = node["exclusiveMinimum"] + step if "exclusiveMinimum" in node else node.get("minimum", min(1, high))
     return float(math.ceil(low / step) * step if "multipleOf" in node else low)
-
-
-def _string(node: Schema, name: str, depth: int) -> str:
-    text = FORMATS.get(node.get("format", ""), name or "text")
-    least, most = min(int(node.get("minLength") or 0), MOST), node.get("maxLength")
-    text = text.ljust(least, "x")
-    return text if most is None else text[: int(most)]
 
 
 def _kind(node: Schema) -> str:

@@ -32,7 +32,7 @@ from bridge.sandbox_request import (
     texts,
     tools,
 )
-from bridge.sandbox_schema import fill
+from bridge.sandbox_schema import fill, quoted
 
 INVALID = "tools.{}.custom.input_schema: {}. It must match JSON Schema draft 2020-12."
 TOLD_TO_CALL = re.compile(r"Answer with a call of the tool .+ and nothing else\.")  # bridge.adapt, in other words
@@ -87,8 +87,9 @@ def blocks(called: Sequence[Tool], call: Call, said: str) -> list[Json]:
         except ValueError as problem:
             raise Failure(400, INVALID.format([tool.name for tool in tools(call)].index(tool.name), problem)) from None
         given = given if isinstance(given, dict) else {}
-        for number in (value for value in given.values() if type(value) is int):
-            said = re.sub(rf"(?<![\w.]){number}(?!\w)", "", said, count=1)
+        for value in given.values():
+            if type(value) in (int, str) and value != "":
+                said = re.sub(rf"(?<![\w.]){re.escape(str(value))}(?!\w)", "", said, count=1)
         identifier = f"toolu_sandbox{secrets.token_hex(8)}"
         made.append({"type": "tool_use", "id": identifier, "name": tool.name, "input": given})
     return made
@@ -103,7 +104,9 @@ def formed(call: Call, loop: Loop, words: str) -> str | None:
     schema = _schema_in(told)
     if schema is not None:
         return _json(schema, loop, "system")
-    return msgspec.json.encode({"answer": words}).decode() if JSON_ONLY in told else None
+    if JSON_ONLY not in told:
+        return None
+    return msgspec.json.encode({key: key for key in quoted(loop.said)} or {"answer": words}).decode()
 
 
 def _told(call: Call) -> str:

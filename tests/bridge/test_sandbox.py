@@ -292,6 +292,15 @@ WRITTEN_MARKER = st.tuples(st.sampled_from([*MARKERS, "", "nonsense"]), st.lists
     lambda drawn: f"[sandbox:{' '.join([drawn[0], *drawn[1]])}]"
 )
 MARKED = st.lists(WRITTEN_MARKER | st.text(), min_size=1, max_size=5).map("".join)
+SCHEMA = st.fixed_dictionaries(
+    {"type": st.sampled_from(["object", "array", "string", "integer", "number", "boolean", "null"]) | JSON},
+    optional={
+        "properties": st.dictionaries(st.text(max_size=3), JSON, max_size=3),
+        "required": st.lists(st.text(max_size=3), max_size=3) | JSON,
+        "$ref": st.sampled_from(["#", "#/$defs/x", "#/properties", "elsewhere"]),
+        **dict.fromkeys(("anyOf", "allOf", "enum", "items", "minItems", "minimum", "multipleOf", "maxLength"), JSON),
+    },
+)
 LIKELY = st.fixed_dictionaries(
     {"model": st.just(OPUS) | JSON, "max_tokens": st.integers(0, 200) | JSON, "messages": st.lists(TURN) | JSON},
     optional={
@@ -299,7 +308,12 @@ LIKELY = st.fixed_dictionaries(
         "stop_sequences": st.lists(st.text()) | JSON,
         "system": st.text() | JSON,
         "thinking": JSON,
-        "tools": JSON,
+        "tools": st.lists(st.fixed_dictionaries({"name": st.text(max_size=3), "input_schema": SCHEMA})) | JSON,
+        "tool_choice": st.fixed_dictionaries({"type": st.sampled_from(["auto", "any", "none"])}) | JSON,
+        "output_config": st.fixed_dictionaries(
+            {"format": st.fixed_dictionaries({"type": st.just("json_schema"), "schema": SCHEMA})}
+        )
+        | JSON,
     },
 )
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -44,6 +45,33 @@ def run(name: str, server: Server) -> Results:
     sys.stderr.write(done.stderr[-20_000:])
     results: Results = json.loads(done.stdout.strip().splitlines()[-1])
     return results
+
+
+def standard_tests(name: str, script: str, server: Server, **env: str) -> dict[str, list[str]]:
+    """The names of the tests in clients/<script> by how they ended: passed, failed, error, skipped.
+
+    "Skipped" includes those that are expected to fail. They run in the client's own environment and with none of this
+    project's settings.
+    """
+    report = installed(name) / "report.xml"
+    options = ["-q", "-c", os.devnull, "--noconftest", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    for scope in ("asyncio_default_test_loop_scope=session", "asyncio_default_fixture_loop_scope=session"):
+        options += ["-o", scope]
+    done = subprocess.run(
+        [str(python(name)), "-m", "pytest", *options, "-o", "asyncio_mode=auto", str(HERE / "clients" / script)],
+        env=variables(server) | env,
+        cwd=installed(name),
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+    )
+    assert done.returncode in (0, 1), done.stdout[-4000:] + done.stderr[-4000:]
+    sys.stderr.write(done.stdout[-20_000:])
+    ended: dict[str, list[str]] = {"passed": [], "failed": [], "error": [], "skipped": []}
+    for one in ElementTree.parse(report).iter("testcase"):
+        kind = next((part.tag for part in one if part.tag in ("failure", "error", "skipped")), "passed")
+        ended["failed" if kind == "failure" else kind].append(str(one.get("name")))
+    return ended
 
 
 def variables(server: Server) -> dict[str, str]:

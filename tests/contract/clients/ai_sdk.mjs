@@ -76,8 +76,7 @@ const cases = {
     }),
   objects: async () => {
     const made = {};
-    const models = { ...providers, structured: (id) => structured(id) };
-    for (const [name, model] of Object.entries(models)) {
+    for (const [name, model] of Object.entries({ structured, openai: providers.openai })) {
       const request = { model: model(EMULATED), output: Output.object({ schema: book }), prompt: "A book, 300 pages" };
       const result = streamText(request);
       await drained(result);
@@ -85,6 +84,8 @@ const cases = {
     }
     return made;
   },
+  json: async () =>
+    (await generateText({ model: compatible(EMULATED), output: Output.json(), prompt: "[sandbox:fence] JSON" })).output,
   image: () =>
     each(async (model) => {
       const content = [
