@@ -153,7 +153,7 @@ def test_the_seeds_of_all_mutations_are_accepted_by_every_model(name: str) -> No
     [
         {"type": "text", "text": 5},
         {"type": "text", "text": "x", "citations": 5},
-        {"type": "thinking", "thinking": []},
+        {"type": "thinking", "thinking": 5},
         {"type": "tool_use", "id": "a", "name": [], "input": {}},
     ],
 )
