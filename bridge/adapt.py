@@ -46,14 +46,13 @@ def _force_tool(request: Request, model: Model, receipt: Receipt) -> list[Rewrit
     choice = request.get("tool_choice", {})
     if model.forced_tool_choice or choice.get("type") not in ("any", "tool"):
         return []
-    tools = [tool for tool in request["tools"] if "input_schema" in tool]
-    if choice["type"] == "tool":
-        tools = [tool for tool in tools if tool["name"] == choice["name"]]
+    wanted = [tool for tool in request["tools"] if choice["type"] == "any" or tool["name"] == choice["name"]]
+    tools = [tool for tool in wanted if isinstance(tool.get("input_schema"), dict)]
     try:
         form = _form_of_call(tools)
     except schema.NotPossible:
         receipt.add("tool_choice", "prompted")
-        names = " or ".join(tool["name"] for tool in tools)
+        names = " or ".join(tool["name"] for tool in tools or wanted)
         note = f"Answer with a call of the tool {names} and nothing else."
         request["system"] = [*request.get("system", []), {"type": "text", "text": note}]
         request["tool_choice"] = {**choice, "type": "auto"}
@@ -97,8 +96,8 @@ def _limit_output(request: Request, model: Model, receipt: Receipt) -> None:
 def _drop_sampling(request: Request, model: Model, receipt: Receipt) -> None:
     """Sampling is rejected by every model from 4.7 on; older ones take temperature or top_p, not both."""
     if model.sampling == "none":
-        for name in ("temperature", "top_p", "top_k"):
-            if request.pop(name, 1) != 1:
+        for name, default in (("temperature", 1), ("top_p", 1), ("top_k", None)):
+            if request.pop(name, default) != default:
                 receipt.add(name, "dropped")
         return
     if request.get("thinking", {}).get("type") not in (None, "disabled"):
@@ -147,13 +146,14 @@ def _end_with_user(request: Request, model: Model, receipt: Receipt) -> None:
     last = request["messages"][-1]
     if last["role"] != "assistant":
         return
-    if not model.prefill:
+    # (not with a form or a budget to think with either: source as for the model's own refusal, and structured-outputs)
+    free = "format" not in request.get("output_config", {}) and request.get("thinking", {}).get("type") != "enabled"
+    if not (model.prefill and free and last["content"][-1]["type"] == "text"):
         request["messages"].append({"role": "user", "content": [{"type": "text", "text": CONTINUE}]})
         receipt.add("messages.prefill", "emulated")
         return
     block = last["content"][-1]
-    if block["type"] == "text":  # a prefill must not end in white space
-        last["content"][-1] = {**block, "text": block["text"].rstrip()}
+    last["content"][-1] = {**block, "text": block["text"].rstrip()}  # a prefill must not end in white space
 
 
 def _limit_breakpoints(request: Request, receipt: Receipt) -> None:
@@ -171,4 +171,7 @@ def _cacheable(request: Request) -> Iterator[Request]:
     yield from request.get("tools", [])
     yield from request.get("system", [])
     for turn in request["messages"]:
-        yield from turn["content"]
+        for block in turn["content"]:
+            if block["type"] == "tool_result":
+                yield from block.get("content", [])
+            yield block

@@ -61,7 +61,7 @@ class ForcedTool:
         try:
             made = msgspec.json.decode(text, type=dict[str, Any])
             name, arguments = str(made["tool"]), msgspec.json.encode(made["arguments"]).decode()
-        except (msgspec.DecodeError, KeyError):  # cut off by max_tokens: what there is, as text
+        except (msgspec.DecodeError, KeyError, RecursionError):  # cut off by max_tokens: what there is, as text
             yield Event("content_block_start", event.index, content_block={"type": "text", "text": ""})
             yield Event("content_block_delta", event.index, delta=Delta("text_delta", text=text))
         else:

@@ -72,6 +72,9 @@ def _explicit(given: Request, effort: str | None, model: Model, receipt: Receipt
     kind = given.get("type")
     level = _level(effort, model, receipt) if effort in _ORDER else None
     if kind in model.thinking:
+        if kind in ("disabled", "between_tools") and level in ("xhigh", "max"):  # these need thinking: a 400
+            level = "high"
+            receipt.add("reasoning_effort", "clamped(high)")
         if kind == "enabled" and not isinstance(given.get("budget_tokens"), int):
             given = {**given, "budget_tokens": _BUDGETS[effort if effort in _BUDGETS else "high"]}
         return given, level

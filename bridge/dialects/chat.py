@@ -83,7 +83,9 @@ def _judge(body: dict[str, Any], receipt: Receipt) -> None:
         param = PARAMS.get(name)
         if param is None:
             receipt.add(name, "ignored")
-        elif any(value == harmless and type(value) is type(harmless) for harmless in param.harmless):
+        elif any(
+            value == harmless and isinstance(value, bool) is isinstance(harmless, bool) for harmless in param.harmless
+        ):
             continue
         elif param.verdict is Verdict.IGNORED:
             receipt.add(name, "ignored")
@@ -195,7 +197,7 @@ def _extensions(body: dict[str, Any], request: dict[str, Any], receipt: Receipt)
     if mark:
         request["cache_control"] = mark
     tier = body.get("service_tier")
-    if tier in _TIERS:
+    if isinstance(tier, str) and tier in _TIERS:
         request["service_tier"] = _TIERS[tier]
     elif tier is not None:
         receipt.add("service_tier", "ignored")

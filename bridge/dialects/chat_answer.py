@@ -100,10 +100,12 @@ def tool_calls(blocks: list[Block], shape: AnswerShape) -> list[dict[str, Any]]:
 
 def _tool_call(block: Block, shape: AnswerShape) -> dict[str, Any]:
     name, given = shape.names.original(block.get("name") or ""), block.get("input") or {}
-    if block.get("name") in shape.custom:
-        text = given.get("input", "") if isinstance(given, dict) else ""
-        return {"id": block.get("id"), "type": "custom", "custom": {"name": name, "input": text}}
     arguments = block.get("input_text") or msgspec.json.encode(given).decode()
+    if block.get("name") in shape.custom:
+        text = given.get("input") if isinstance(given, dict) else None
+        if not isinstance(text, str):  # nothing at all, or not as it was asked for: nothing is lost
+            text = "" if arguments == "{}" else arguments
+        return {"id": block.get("id"), "type": "custom", "custom": {"name": name, "input": text}}
     return {"id": block.get("id"), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 

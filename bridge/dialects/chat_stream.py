@@ -47,6 +47,7 @@ class ChatStream:
         self._usage_before = b""
         self._stop_reason: str | None = None
         self._refusal: str | None = None
+        self._kinds: dict[int, Any] = {}  # of each block so far: what is said in others is not the answer's
         self._calls = _Calls(shape)
         self._extras = _Extras()
         self._beats = 0
@@ -91,17 +92,21 @@ class ChatStream:
         return self._chunk(b"{}") if self._beats % 2 == 0 and self._before else KEEP_ALIVE
 
     def _delta(self, index: int, delta: Delta) -> bytes:
-        if delta.text:
+        kind = self._kinds.get(index)
+        if delta.type == "text_delta":
+            if not delta.text or kind != "text":
+                return b""
             self._extras.text(delta.text)
             return self._chunk(b'{"content":' + _encode(delta.text) + b"}")
-        if delta.partial_json:
-            return self._chunks(self._calls.arguments(index, delta.partial_json))
+        if delta.type == "input_json_delta":
+            return self._chunks(self._calls.arguments(index, delta.partial_json)) if delta.partial_json else b""
         self._extras.delta(index, delta)
-        if delta.thinking:
+        if delta.type == "thinking_delta" and delta.thinking and kind == "thinking":
             return self._chunk(b'{"reasoning_content":' + _encode(delta.thinking) + b"}")
         return b""
 
     def _block(self, index: int, block: dict[str, Any]) -> bytes:
+        self._kinds[index] = block.get("type")
         self._extras.start(index, block)
         if block.get("type") == "tool_use":
             return self._chunks(self._calls.start(index, block))
@@ -152,6 +157,8 @@ class _Calls:
         return bool(self._numbers)
 
     def start(self, index: int, block: dict[str, Any]) -> list[dict[str, Any]]:
+        if self._shape.legacy and self._numbers:  # that API knows one call per answer
+            return []
         self._numbers[index] = len(self._numbers)
         function = {"name": self._shape.names.original(str(block.get("name") or "")), "arguments": ""}
         if block.get("input"):  # complete from the start, as calls made by programs are
@@ -194,12 +201,12 @@ class _Extras:
         self._length += len(text)
 
     def delta(self, index: int, delta: Delta) -> None:
-        if delta.citation:
+        if delta.type == "citations_delta" and delta.citation:
             self._citations.append(delta.citation)
         block = self._thinking.get(index)
-        if block is not None and delta.thinking:
+        if block is not None and delta.thinking and delta.type == "thinking_delta":
             block["thinking"] = (block.get("thinking") or "") + delta.thinking
-        if block is not None and delta.signature:
+        if block is not None and delta.type == "signature_delta":
             block["signature"] = delta.signature
 
     def stop(self, index: int) -> None:

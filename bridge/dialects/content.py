@@ -27,7 +27,6 @@ _MAGIC = (
     (b"RIFF", "image/webp"),
 )
 IMAGE_TYPES = frozenset(kind for _, kind in _MAGIC)
-TEXT_ROLES = ("system", "assistant")
 
 
 def read(content: Any, path: str, role: str, receipt: Receipt) -> list[Block]:
@@ -77,7 +76,7 @@ def _part(part: Any, path: str, role: str, receipt: Receipt) -> Block:
         options = ", ".join(f"'{name}'" for name in _READERS)
         text = f"Invalid value: '{kind[:40]}'. Supported values are: {options}."
         raise ApiError("invalid_value", text, f"{path}.type")
-    if role in TEXT_ROLES and kind in _USER_ONLY:
+    if kind not in _POSSIBLE[role]:
         raise ApiError("invalid_value", f"Invalid value: '{kind}' is not possible in a {role} message.", f"{path}.type")
     return reader(part, path, receipt)
 
@@ -179,16 +178,67 @@ def _sniffed(data: str) -> str:
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
 
 
-def _as_it_is(*fields: str) -> Callable[[dict[str, Any], str, Receipt], Block]:
-    """A block that is in Anthropic's shape already (some clients send those for Claude's names)."""
+def _a_field(part: dict[str, Any], name: str, path: str) -> str:
+    if part.get(name) is None:
+        raise checks.missing(f"{path}.{name}")
+    return checks.a_string(part[name], f"{path}.{name}")
 
-    def reader(part: dict[str, Any], path: str, receipt: Receipt) -> Block:
-        for field in fields:
-            if part.get(field) is None:
-                raise checks.missing(f"{path}.{field}")
-        return {name: value for name, value in part.items() if name not in ("cache_control", "prompt_cache_breakpoint")}
 
-    return reader
+def _sourced(part: dict[str, Any], path: str, receipt: Receipt) -> Block:
+    """`image` and `document` in Anthropic's shape already (some clients send those for Claude's names)."""
+    if part.get("source") is None:
+        raise checks.missing(f"{path}.source")
+    kind = checks.an_object(part["source"], f"{path}.source").get("type")
+    if kind not in _SOURCES:
+        options = ", ".join(f"'{name}'" for name in _SOURCES)
+        text = f"Invalid value: '{str(kind)[:40]}'. Supported values are: {options}."
+        raise ApiError("invalid_value", text, f"{path}.source.type")
+    return {name: value for name, value in part.items() if name not in ("cache_control", "prompt_cache_breakpoint")}
+
+
+def _tool_use(part: dict[str, Any], path: str, receipt: Receipt) -> Block:
+    fields = {name: _a_field(part, name, path) for name in ("id", "name")}
+    if "input" not in part:
+        raise checks.missing(f"{path}.input")
+    return {"type": "tool_use", **fields, "input": part["input"]}
+
+
+def _tool_result(part: dict[str, Any], path: str, receipt: Receipt) -> Block:
+    block: Block = {"type": "tool_result", "tool_use_id": _a_field(part, "tool_use_id", path)}
+    given = part.get("content")
+    told = read(given, f"{path}.content", "tool", receipt) if given is not None else []
+    return {
+        **block,
+        **({"content": told} if told else {}),
+        **({"is_error": True} if part.get("is_error") is True else {}),
+    }
+
+
+def _search_result(part: dict[str, Any], path: str, receipt: Receipt) -> Block:
+    fields = {name: _a_field(part, name, path) for name in ("source", "title")}
+    return {
+        "type": "search_result",
+        **fields,
+        "content": read(part.get("content"), f"{path}.content", "system", receipt),
+    }
+
+
+def signed(block: Any) -> Block | None:
+    """Thinking that may be sent back: as it came, without what others have added. None if it is not sound."""
+    if not isinstance(block, dict):
+        return None
+    for kind, seal, *more in (("thinking", "signature", "thinking"), ("redacted_thinking", "data")):
+        fields = {name: block.get(name, "") for name in (*more, seal)}
+        if block.get("type") == kind and block.get(seal) and all(isinstance(value, str) for value in fields.values()):
+            return {"type": kind, **fields}
+    return None
+
+
+def _thinking(part: dict[str, Any], path: str, receipt: Receipt) -> Block:
+    block = signed(part)
+    if block is None:
+        raise checks.missing(f"{path}.{'signature' if part['type'] == 'thinking' else 'data'}")
+    return block
 
 
 def _audio(part: dict[str, Any], path: str, receipt: Receipt) -> Block:
@@ -205,12 +255,21 @@ _READERS: dict[str, Callable[[dict[str, Any], str, Receipt], Block]] = {
     "file": _file,
     "input_file": _file,
     "input_audio": _audio,
-    "image": _as_it_is("source"),
-    "document": _as_it_is("source"),
-    "thinking": _as_it_is("signature"),
-    "redacted_thinking": _as_it_is("data"),
-    "tool_use": _as_it_is("id", "name", "input"),
-    "tool_result": _as_it_is("tool_use_id"),
-    "search_result": _as_it_is("source"),
+    "image": _sourced,
+    "document": _sourced,
+    "thinking": _thinking,
+    "redacted_thinking": _thinking,
+    "tool_use": _tool_use,
+    "tool_result": _tool_result,
+    "search_result": _search_result,
 }
-_USER_ONLY = frozenset({"image_url", "input_image", "file", "input_file", "image", "document", "tool_result"})
+_SOURCES = ("base64", "url", "file", "text", "content")
+# Which kinds a message of each role may hold; `input_audio` is refused with its own words.
+_TEXTS = frozenset({"text", "input_text", "output_text", "refusal", "input_audio"})
+_SHOWN = _TEXTS | {"image_url", "input_image", "file", "input_file", "image", "document", "search_result"}
+_POSSIBLE = {
+    "system": _TEXTS,
+    "user": _SHOWN | {"tool_result"},
+    "assistant": _TEXTS | {"thinking", "redacted_thinking", "tool_use"},
+    "tool": _SHOWN,
+}

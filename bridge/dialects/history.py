@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from bridge.dialects import checks, content
 from bridge.dialects.content import Block
 from bridge.dialects.names import Names, call_id
 from bridge.errors import ApiError
 from bridge.receipt import Receipt
+from bridge.wire import strict
 
 Turn = dict[str, Any]
 
@@ -42,6 +41,7 @@ class Message:
     role: str
     blocks: list[Block]
     answers: str = ""
+    mark: dict[str, Any] | None = None  # a tool's cache breakpoint, which goes on its result
 
 
 def read(messages: Any, names: Names, receipt: Receipt) -> tuple[list[Block], list[Turn]]:
@@ -71,6 +71,7 @@ class _Reader:
     def __init__(self, names: Names, receipt: Receipt) -> None:
         self._names, self._receipt = names, receipt
         self._unnamed: list[str] = []  # ids made up for function_calls that wait for their result
+        self._last = ""  # the role of the message before
 
     def message(self, message: Any, path: str) -> Message:
         message = checks.an_object(message, path)
@@ -94,6 +95,9 @@ class _Reader:
             ):
                 self._receipt.add(f"messages.{name}", "ignored")
         read = {"assistant": self._assistant, "tool": self._result}.get(ROLES[given], self._plain)
+        if ROLES[given] == "assistant" != self._last:  # what is unanswered by now stays so
+            self._unnamed.clear()
+        self._last = ROLES[given]
         return read(message, path)
 
     def _plain(self, message: dict[str, Any], path: str) -> Message:
@@ -103,7 +107,7 @@ class _Reader:
         blocks = _mark_last(content.read(message["content"], f"{path}.content", role, self._receipt), message)
         for block in blocks:
             if block["type"] == "tool_result":
-                block["tool_use_id"] = call_id(str(block["tool_use_id"]))
+                block["tool_use_id"] = call_id(block["tool_use_id"])
         return Message(role, blocks)
 
     def _assistant(self, message: dict[str, Any], path: str) -> Message:
@@ -113,7 +117,8 @@ class _Reader:
         blocks = self._thinking(message, path) + content.read(said, f"{path}.content", "assistant", self._receipt)
         for block in blocks:
             if block["type"] == "tool_use":
-                block.update(id=call_id(str(block["id"])), name=self._names.legal(str(block["name"])))
+                given = self._arguments(block["input"])
+                block.update(id=call_id(block["id"]), name=self._names.legal(block["name"]), input=given)
         calls = self._tool_calls(message, path) + self._function_call(message, path)
         return Message("assistant", _mark_last(blocks + calls, message))
 
@@ -122,11 +127,7 @@ class _Reader:
         given = message.get("thinking_blocks")
         if not isinstance(given, list):
             return []
-        return [
-            block
-            for block in given
-            if isinstance(block, dict) and (block.get("signature") or block.get("type") == "redacted_thinking")
-        ]
+        return [block for one in given if (block := content.signed(one))]
 
     def _tool_calls(self, message: dict[str, Any], path: str) -> list[Block]:
         given = message.get("tool_calls") or []
@@ -168,8 +169,8 @@ class _Reader:
         if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
             return {}
         try:
-            value = msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
-        except (msgspec.DecodeError, RecursionError):
+            value = strict.loads(arguments.encode()) if isinstance(arguments, str) else arguments
+        except ValueError:
             value = arguments
         if isinstance(value, dict):
             return value
@@ -185,13 +186,13 @@ class _Reader:
             answered = call_id(checks.a_string(message["tool_call_id"], f"{path}.tool_call_id"))
         said = message.get("content")
         blocks = content.read("" if said is None else said, f"{path}.content", "tool", self._receipt)
-        return Message("tool", _mark_last(blocks, message), answers=answered)
+        return Message("tool", blocks, answers=answered, mark=content.cache_control(message))
 
 
 def _mark_last(blocks: list[Block], message: dict[str, Any]) -> list[Block]:
     """A cache breakpoint on a message is one on its last block."""
     mark = content.cache_control(message)
-    if mark and blocks:
+    if mark and blocks and blocks[-1]["type"] not in ("thinking", "redacted_thinking"):
         blocks[-1] = {**blocks[-1], "cache_control": mark}
     return blocks
 
@@ -235,7 +236,7 @@ class _Turns:
                 break
             if message.role == "tool" and message.answers == answered:
                 waiting.remove(message)
-                return _result_block(message.blocks)
+                return _result_block(message)
             for block in message.blocks:
                 if block["type"] == "tool_result" and block["tool_use_id"] == answered:
                     message.blocks.remove(block)
@@ -255,10 +256,10 @@ class _Turns:
         for block in blocks:
             if block["type"] == "tool_result":
                 self._receipt.add("messages.tool", "as_text")
-                inner = block.get("content")
-                said = inner if isinstance(inner, str) else msgspec.json.encode(inner).decode()
-                block = content.text_block(f"Result of the tool call {block['tool_use_id']}: {said}")
-            kept.append(block)
+                kept.append(content.text_block(f"Result of the tool call {block['tool_use_id']}:"))
+                kept += block.get("content", [])
+            else:
+                kept.append(block)
         return kept
 
     def _add(self, role: str, blocks: list[Block]) -> None:
@@ -293,6 +294,7 @@ def _unique(identifier: str, used: set[str]) -> str:
     return unique
 
 
-def _result_block(blocks: list[Block]) -> Block:
+def _result_block(message: Message) -> Block:
     """An empty result has no content at all."""
-    return {"type": "tool_result", "content": blocks} if blocks else {"type": "tool_result"}
+    told = {"content": message.blocks} if message.blocks else {}
+    return {"type": "tool_result", **told, **({"cache_control": message.mark} if message.mark else {})}

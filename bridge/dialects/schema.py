@@ -51,7 +51,7 @@ class _Transform:
         if "$ref" in kept:
             return {"$ref": self._reference(kept["$ref"]), **self._definitions_of(node)}
         self._combined(node, kept)
-        if node.get("type") == "object" or "properties" in node:
+        if "object" in _types(node) or "properties" in node:
             self._object(node, kept)
         if "items" in node:
             kept["items"] = self.schema(node["items"])
@@ -66,15 +66,24 @@ class _Transform:
     def _combined(self, node: Schema, kept: Schema) -> None:
         """`oneOf` becomes `anyOf`; unions are counted, for the API has a limit."""
         for name in ("anyOf", "allOf", "oneOf"):
-            if isinstance(node.get(name), list):
+            kept.pop(name, None)
+            if isinstance(node.get(name), list) and node[name]:
                 kept["allOf" if name == "allOf" else "anyOf"] = [self.schema(part) for part in node[name]]
+        if len(kept.get("allOf", ())) == 1:
+            kept.update(kept.pop("allOf")[0])
+        elif any("$ref" in part for part in kept.get("allOf", ())):
+            raise NotPossible("a reference among schemas that all hold")
         self.unions += "anyOf" in kept or isinstance(node.get("type"), list)
 
     def _object(self, node: Schema, kept: Schema) -> None:
         properties = _mapping(node.get("properties"))
-        if node.get("additionalProperties") not in (None, False) and not properties:
+        if not properties and node.get("additionalProperties", None if "properties" in node else True) not in (
+            None,
+            False,
+        ):
             raise NotPossible("an object of any properties")
-        required = [name for name in node.get("required") or [] if name in properties]
+        wanted = node.get("required")
+        required = [name for name in properties if name in wanted] if isinstance(wanted, list) else []
         self.optional += len(properties) - len(required)
         kept["properties"] = {name: self.schema(value) for name, value in properties.items()}
         kept["required"] = required
@@ -112,6 +121,11 @@ def _target(reference: Any) -> str:
     if not isinstance(reference, str) or not reference.startswith(("#/$defs/", "#/definitions/")):
         raise NotPossible("a reference to something outside the schema")
     return reference.split("/", 2)[2]
+
+
+def _types(node: Schema) -> list[Any]:
+    given = node.get("type")
+    return given if isinstance(given, list) else [given]
 
 
 def _mapping(value: Any) -> dict[str, Any]:

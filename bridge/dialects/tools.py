@@ -53,7 +53,10 @@ def read(body: dict[str, Any], names: Names, receipt: Receipt) -> ToolSet:
     choice = _choice(body.get("function_call" if legacy else "tool_choice"), tools, names, legacy)
     tools, choice = _allowed(tools, choice)
     if body.get("web_search_options") is not None:
-        tools.append(_web_search(checks.an_object(body["web_search_options"], "web_search_options")))
+        search = _web_search(checks.an_object(body["web_search_options"], "web_search_options"))
+        if not any(str(tool.get("type")).startswith("web_search_") for tool in tools):
+            tools = [*tools, search]
+            _check_unique(tools)
     if body.get("parallel_tool_calls") is False or legacy:
         choice = choice or ({"type": "auto"} if tools else None)
         if choice and choice["type"] != "none":
@@ -89,7 +92,7 @@ class _Reader:
         elif kind == "custom" and "custom" in tool:
             read = self._custom(checks.an_object(tool["custom"], f"{path}.custom"), f"{path}.custom")
         elif isinstance(kind, str) and kind.startswith(_SERVER_TOOLS):
-            return dict(tool)
+            read = self._server_tool(tool, path)
         elif "input_schema" in tool:
             read = self._function({**tool, "parameters": tool["input_schema"]}, path)
         elif "name" in tool:  # the flat shape of the Responses API
@@ -99,7 +102,7 @@ class _Reader:
         else:
             text = f"Invalid value: '{str(kind)[:40]}'. Supported values are: 'function' and 'custom'."
             raise ApiError("invalid_value", text, f"{path}.type")
-        mark = content.cache_control(tool) or content.cache_control(tool.get("function") or {})
+        mark = content.cache_control(tool) or content.cache_control(_mapping(tool.get("function")))
         return {**read, "cache_control": mark} if mark else read
 
     def _function(self, function: dict[str, Any], path: str) -> Tool:
@@ -114,6 +117,15 @@ class _Reader:
             self._make_strict(tool)
         return tool
 
+    def _server_tool(self, tool: dict[str, Any], path: str) -> Tool:
+        """As it is: its name is Anthropic's."""
+        name = self._name(tool, path)
+        if name != tool["name"]:
+            raise ApiError(
+                "invalid_value", f"Invalid '{path}.name': it is not the name of such a tool.", f"{path}.name"
+            )
+        return {key: value for key, value in tool.items() if key != "cache_control"}
+
     def _name(self, function: dict[str, Any], path: str) -> str:
         name = function.get("name")
         if name is None:
@@ -124,18 +136,13 @@ class _Reader:
 
     def _object(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The API wants an object at the top, not a choice of them."""
-        options = [
-            part
-            for name in ("anyOf", "oneOf", "allOf")
-            for part in parameters.get(name) or []
-            if isinstance(part, dict)
-        ]
+        options = [part for name in ("anyOf", "oneOf", "allOf") for part in _objects(parameters.get(name))]
         if not options:
             return {**parameters, "type": "object"}
         self._receipt.add("tools.parameters", "merged")
-        merged = {name: value for part in options for name, value in (part.get("properties") or {}).items()}
+        merged = {name: value for part in options for name, value in _mapping(part.get("properties")).items()}
         kept = {name: value for name, value in parameters.items() if name not in ("anyOf", "oneOf", "allOf")}
-        return {**kept, "type": "object", "properties": {**merged, **(parameters.get("properties") or {})}}
+        return {**kept, "type": "object", "properties": {**merged, **_mapping(parameters.get("properties"))}}
 
     def _make_strict(self, tool: Tool) -> None:
         try:
@@ -156,7 +163,7 @@ class _Reader:
         description = str(custom.get("description") or "")
         form = custom.get("format") or {}
         if isinstance(form, dict) and form.get("type") == "grammar":
-            grammar = form.get("grammar") or form
+            grammar = _mapping(form.get("grammar")) or form
             description += (
                 f"\n\nThe input follows this {grammar.get('syntax')} grammar exactly:\n{grammar.get('definition')}"
             )
@@ -182,7 +189,7 @@ def _choice(given: Any, tools: list[Tool], names: Names, legacy: bool) -> dict[s
     kind = given.get("type")
     if kind == "allowed_tools":
         return _allowed_choice(given, names)
-    if kind in _CHOICES:
+    if isinstance(kind, str) and kind in _CHOICES:
         return {"type": _CHOICES[kind]}
     named = given if legacy or kind == "tool" else given.get("function") or given.get("custom") or given
     name = named.get("name") if isinstance(named, dict) else None
@@ -196,9 +203,8 @@ def _choice(given: Any, tools: list[Tool], names: Names, legacy: bool) -> dict[s
 def _allowed_choice(given: dict[str, Any], names: Names) -> dict[str, Any]:
     allowed = checks.an_object(given.get("allowed_tools", given), "tool_choice.allowed_tools")
     listed = [
-        tool.get("function") or tool.get("custom") or tool
-        for tool in allowed.get("tools") or []
-        if isinstance(tool, dict)
+        _mapping(tool.get("function")) or _mapping(tool.get("custom")) or tool
+        for tool in _objects(allowed.get("tools"))
     ]
     only = [names.legal(str(tool.get("name"))) for tool in listed]
     return {"type": "any" if allowed.get("mode") == "required" else "auto", "only": only}
@@ -219,13 +225,21 @@ def _web_search(options: dict[str, Any]) -> Tool:
     tool["max_uses"] = _SEARCHES.get(str(options.get("search_context_size")), _SEARCHES["medium"])
     location = options.get("user_location")
     if isinstance(location, dict):
-        place = location.get("approximate") or location
+        place = _mapping(location.get("approximate")) or location
         known = {
             name: place[name] for name in ("city", "region", "country", "timezone") if isinstance(place.get(name), str)
         }
         if known:
             tool["user_location"] = {"type": "approximate", **known}
     return tool
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 # --- The form of an answer ------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def test_a_limit_above_the_models_is_clamped_and_named() -> None:
         (NEW, {"temperature": 0.5, "top_p": 0.5}, {}, "temperature=dropped, top_p=dropped"),
         (NEW, {"temperature": 1, "top_p": 1}, {}, ""),
         (NEW, {"temperature": 0}, {}, "temperature=dropped"),
+        (NEW, {"top_k": 1}, {}, "top_k=dropped"),
         (OLD, {"temperature": 0.5}, {"temperature": 0.5}, ""),
         (OLD, {"temperature": 1.5}, {"temperature": 1}, "temperature=clamped(1)"),
         (OLD, {"top_p": 0.5}, {"top_p": 0.5}, ""),
@@ -51,7 +52,7 @@ def test_a_limit_above_the_models_is_clamped_and_named() -> None:
 )
 def test_sampling_goes_where_it_is_accepted(name: str, given: Any, sent: Any, receipt: str) -> None:
     request, line = adapted(name, **given)
-    assert {key: request[key] for key in ("temperature", "top_p") if key in request} == sent
+    assert {key: request[key] for key in ("temperature", "top_p", "top_k") if key in request} == sent
     assert line == receipt
 
 
@@ -196,6 +197,13 @@ def test_what_has_no_form_is_asked_for_in_words(choice: Any, tools: Any, named: 
     assert "output_config" not in request
 
 
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "web_search"}])
+def test_a_search_that_must_happen_is_asked_for_in_words(choice: Any) -> None:
+    request, _, receipt = forced(NEW, choice, SEARCH)
+    assert request["system"][0]["text"] == "Answer with a call of the tool web_search and nothing else."
+    assert receipt == "tool_choice=prompted"
+
+
 def test_asking_in_words_still_means_one_at_a_time() -> None:
     choice = {"type": "tool", "name": "tree", "disable_parallel_tool_use": True}
     assert forced(NEW, choice, RECURSIVE)[0]["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
@@ -243,6 +251,20 @@ def test_a_prefill_on_every_model(model: Any) -> None:
     assert prefilled == (model.id in known) and receipt == ("" if prefilled else "messages.prefill=emulated")
 
 
+@pytest.mark.parametrize(
+    "more", [{"output_config": {"format": {"type": "json_schema", "schema": {}}}}, {"output_config": {"effort": "low"}}]
+)
+def test_a_prefill_does_not_go_with_a_form_or_with_thinking(more: dict[str, Any]) -> None:
+    request, receipt = adapted(OLD, said("user", "Hi"), said("assistant", "I "), **more)
+    assert request["messages"][-1] == said("user", "Continue.") and receipt == "messages.prefill=emulated"
+
+
+def test_thinking_alone_is_no_prefill() -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    request, _ = adapted(OLD, said("user", "Hi"), {"role": "assistant", "content": [thought]})
+    assert request["messages"][-1] == said("user", "Continue.")
+
+
 # --- cache breakpoints ---
 
 MARK = {"cache_control": {"type": "ephemeral"}}
@@ -278,3 +300,14 @@ def test_tools_and_the_system_prompt_come_first_in_the_prefix() -> None:
 def test_automatic_caching_takes_one_of_the_four() -> None:
     request, receipt = marked(4, **MARK)
     assert (marks(request), receipt) == ([False, True, True, True, True], "cache_control=limited(4)")
+
+
+def test_breakpoints_inside_results_count_too() -> None:
+    inner = [{"type": "text", "text": str(number), **MARK} for number in range(4)]
+    use = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    told = {"type": "tool_result", "tool_use_id": "a", "content": inner, **MARK}
+    turns = said("user", "Hi"), {"role": "assistant", "content": [use]}, {"role": "user", "content": [told]}
+    request, receipt = adapted(NEW, *turns)
+    (result,) = request["messages"][2]["content"]
+    assert ["cache_control" in block for block in (*result["content"], result)] == [False, True, True, True, True]
+    assert receipt == "cache_control=limited(4)"

@@ -118,6 +118,14 @@ def test_an_effort_beside_thinking_counts_more_than_a_number() -> None:
     assert thought("claude-opus-5-5", thinking=given, **effort("max"))[1] == "max"
 
 
+@pytest.mark.parametrize("name", ["claude-haiku-5-5", "claude-opus-5", "claude-sonnet-5-5"])
+@pytest.mark.parametrize("level", ["xhigh", "max"])
+def test_without_thinking_the_highest_efforts_are_not_possible(name: str, level: str) -> None:
+    off = {"type": FACTS[name][1]}
+    assert thought(name, thinking=off, **effort(level)) == (off, "high", "reasoning_effort=clamped(high)")
+    assert thought(name, thinking=off, **effort("low")) == (off, "low", "")
+
+
 # --- models that want a number ---
 
 OLD = "claude-sonnet-4-5"

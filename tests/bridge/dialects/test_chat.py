@@ -76,6 +76,17 @@ def test_harmless_values_are_accepted_in_silence(param: Any) -> None:
         assert str(read(**{param.name: value}).receipt) == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("frequency_penalty", 0.0), ("presence_penalty", 0.0), ("n", 1.0), ("top_logprobs", 0.0)]
+)
+def test_a_default_is_one_however_the_number_is_written(name: str, value: Any) -> None:
+    assert str(read(**{name: value}).receipt) == ""
+
+
+def test_but_a_boolean_is_no_number() -> None:
+    assert str(read(frequency_penalty=False).receipt) == "frequency_penalty=ignored"
+
+
 HINTS = {
     "frequency_penalty": 0.5,
     "presence_penalty": -1,
@@ -177,9 +188,10 @@ def test_the_end_user(fields: dict[str, Any], expected: str) -> None:
         ("flex", None, "service_tier=ignored"),
         ("scale", None, "service_tier=ignored"),
         ("fast", None, "service_tier=ignored"),
+        ([], None, "service_tier=ignored"),
     ],
 )
-def test_service_tiers(tier: str, sent: str | None, receipt: str) -> None:
+def test_service_tiers(tier: Any, sent: str | None, receipt: str) -> None:
     reading = read(service_tier=tier)
     assert reading.request.get("service_tier") == sent and str(reading.receipt) == receipt
 

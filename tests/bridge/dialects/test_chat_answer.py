@@ -175,10 +175,13 @@ def test_a_free_text_call_is_told_as_one() -> None:
     ]
 
 
-@pytest.mark.parametrize("arguments", ["", "{}", '{"other":1}', "[1]"])
-def test_a_free_text_call_without_its_text_is_empty(arguments: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [("", ""), ("{}", ""), ('{"input":""}', ""), ('{"other":1}', '{"other":1}'), ("[1]", "[1]"), ('{"input":"x', None)],
+)
+def test_a_free_text_call_without_its_text_loses_nothing(arguments: str, text: str | None) -> None:
     parts = [wire.start(), *wire.tool_block(arguments, name="patch"), *wire.end("tool_use")]
-    assert message(parts, CUSTOM)["tool_calls"][0]["custom"]["input"] == ""
+    assert message(parts, CUSTOM)["tool_calls"][0]["custom"]["input"] == (arguments if text is None else text)
 
 
 def test_the_call_of_2023() -> None:

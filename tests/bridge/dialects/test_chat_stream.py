@@ -252,6 +252,38 @@ CASES: dict[str, tuple[list[bytes], AnswerShape | None]] = {
     "a search and a call": (
         [wire.start(), *SEARCHED, *wire.tool_block('{"a":1}', index=2), *wire.end("tool_use")], None,
     ),
+    "what is said in a block of a new kind": (
+        [
+            wire.start(), wire.event("content_block_start", index=0, content_block={"type": "new_block"}),
+            wire.event("content_block_delta", index=0, delta={"type": "text_delta", "text": "?"}),
+            wire.event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "?"}),
+            *wire.text_block("Hi", index=1), *wire.end(),
+        ],
+        None,
+    ),
+    "what is said in deltas of a new kind": (
+        [
+            wire.start(), *wire.text_block("Hi")[:-1],
+            wire.event("content_block_delta", index=0, delta={"type": "new_delta", "text": "?", "thinking": "?"}),
+            wire.event("content_block_stop", index=0), *wire.tool_block("{}", index=1)[:-1],
+            wire.event("content_block_delta", index=1, delta={"type": "new_delta", "partial_json": "?"}),
+            wire.event("content_block_stop", index=1), *wire.end(),
+        ],
+        None,
+    ),
+    "what is said in no block": (
+        [
+            wire.start(), wire.event("content_block_delta", index=4, delta={"type": "text_delta", "text": "?"}),
+            *wire.text_block("Hi"), *wire.end(),
+        ],
+        None,
+    ),
+    "two calls of 2023": (
+        [wire.start(), *wire.tool_block("{}"), *wire.tool_block('{"b":1}', index=1), *wire.end("tool_use")], LEGACY,
+    ),
+    "a free-text call that was cut": (
+        [wire.start(), *wire.tool_block('{"input":"*** B', name="patch"), *wire.end("max_tokens")], CUSTOM,
+    ),
     "numbers of every size": (
         [wire.start(), *wire.tool_block('{"a":[1e300,-0.5,123456789012345678901]}'), *wire.end("tool_use")], None,
     ),

@@ -82,6 +82,56 @@ def test_what_only_a_user_may_show_is_a_400_elsewhere(role: str, part: Any) -> N
     assert refusal({"role": role, "content": [part]}) == ("invalid_value", PLACE + ".type")
 
 
+USE = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+THOUGHT = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+SOURCED = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+FOUND = {"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "x"}]}
+TOLD = {"type": "tool_result", "tool_use_id": "a"}
+
+
+@pytest.mark.parametrize(
+    ("role", "part"),
+    [
+        *(("user", part) for part in (USE, THOUGHT)),
+        *(("system", part) for part in (USE, THOUGHT, TOLD, SOURCED, FOUND)),
+        *(("assistant", part) for part in (TOLD, SOURCED, FOUND)),
+        *(("tool", part) for part in (USE, THOUGHT, TOLD)),
+    ],
+)
+def test_a_block_in_a_message_that_cannot_hold_it_is_a_400(role: str, part: Any) -> None:
+    more = {"tool_call_id": "a"} if role == "tool" else {}
+    assert refusal({"role": role, "content": [part], **more}) == ("invalid_value", PLACE + ".type")
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "code", "place"),
+    [
+        ("user", {"type": "image", "source": 5}, "invalid_type", ".source"),
+        ("user", {"type": "image", "source": {}}, "invalid_value", ".source.type"),
+        ("user", {"type": "document", "source": {"type": "ftp"}}, "invalid_value", ".source.type"),
+        ("user", {**TOLD, "tool_use_id": 5}, "invalid_type", ".tool_use_id"),
+        ("user", {**TOLD, "content": 5}, "invalid_type", ".content"),
+        ("user", {**TOLD, "content": [TOLD]}, "invalid_value", ".content[0].type"),
+        ("user", {**FOUND, "source": None}, "missing_required_parameter", ".source"),
+        ("user", {**FOUND, "content": [SOURCED]}, "invalid_value", ".content[0].type"),
+        ("assistant", {**USE, "id": None}, "missing_required_parameter", ".id"),
+        ("assistant", {**USE, "name": 5}, "invalid_type", ".name"),
+        ("assistant", {"type": "tool_use", "id": "a", "name": "f"}, "missing_required_parameter", ".input"),
+        ("assistant", {"type": "thinking", "thinking": "Hm."}, "missing_required_parameter", ".signature"),
+        ("assistant", {**THOUGHT, "thinking": 5}, "missing_required_parameter", ".signature"),
+        ("assistant", {"type": "redacted_thinking"}, "missing_required_parameter", ".data"),
+    ],
+)
+def test_a_block_of_anthropics_that_is_not_sound_is_a_400(role: str, part: Any, code: str, place: str) -> None:
+    assert refusal({"role": role, "content": [part]}) == (code, PLACE + place)
+
+
+def test_sound_blocks_of_anthropics_are_passed_on() -> None:
+    assert blocks(SOURCED, FOUND) == [SOURCED, FOUND]
+    answer = turns(USER, {"role": "assistant", "content": [THOUGHT, {**USE, "input": "{bad"}]})[1]["content"]
+    assert answer == [THOUGHT, {**USE, "input": {"arguments": "{bad"}}]
+
+
 @pytest.mark.parametrize("content", [5, {"type": "text", "text": "Hi"}, True])
 def test_content_is_text_or_parts(content: Any) -> None:
     assert refusal({"role": "user", "content": content}) == ("invalid_type", "messages[0].content")
@@ -202,6 +252,20 @@ def test_a_breakpoint_of_a_message_is_one_on_its_last_block() -> None:
 def test_a_breakpoint_on_a_call() -> None:
     answer = turns(USER, calls(("a", "f", "{}"), cache_control=EPHEMERAL), result("a"))[1]
     assert answer["content"][-1]["cache_control"] == EPHEMERAL
+
+
+def test_one_on_a_result_is_on_the_result_itself() -> None:
+    for content in ("done", ""):
+        (told,) = turns(USER, calls(("a", "f", "{}")), {**result("a", content), "cache_control": EPHEMERAL})[2][
+            "content"
+        ]
+        assert told["cache_control"] == EPHEMERAL
+        assert all("cache_control" not in inner for inner in told.get("content", []))
+
+
+def test_thinking_carries_no_breakpoint_of_its_message_either() -> None:
+    found = turns(USER, {"role": "assistant", "content": [THOUGHT], "cache_control": EPHEMERAL}, USER)
+    assert found[1]["content"] == [THOUGHT]
 
 
 def test_thinking_carries_no_breakpoint() -> None:

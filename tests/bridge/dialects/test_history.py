@@ -228,6 +228,7 @@ def test_a_foreign_name_becomes_legal_and_is_known_again() -> None:
         ("5", {"arguments": 5}, "tool_calls.arguments=repaired"),
         ([1], {"arguments": [1]}, "tool_calls.arguments=repaired"),
         ('{"a":"\\ud83d"}', {"arguments": '{"a":"\\ud83d"}'}, "tool_calls.arguments=repaired"),
+        ('{"a":' * 70 + "1" + "}" * 70, {"arguments": '{"a":' * 70 + "1" + "}" * 70}, "tool_calls.arguments=repaired"),
         ('{"a":123456789012345678901}', {"a": 123456789012345678901}, ""),
     ],
 )
@@ -254,6 +255,13 @@ def test_function_calls_of_2023_are_paired_by_their_order() -> None:
     assert found[4]["content"] == [told(found[3]["content"][0]["id"], "two")]
 
 
+def test_a_function_call_without_its_result_does_not_take_the_next_ones() -> None:
+    call = {"role": "assistant", "content": None, "function_call": {"name": "look", "arguments": "{}"}}
+    found = turns(USER, call, USER, call, {"role": "function", "name": "look", "content": "two"})
+    first, second = (turn["content"][0]["id"] for turn in found if turn["role"] == "assistant")
+    assert found[2]["content"][0] == missed(first) and found[4]["content"] == [told(second, "two")]
+
+
 def test_a_functions_result_without_its_call_is_said_as_text() -> None:
     reading = read(USER, {"role": "function", "name": "look", "content": "42"})
     assert reading.request["messages"][0]["content"][-1] == {"type": "text", "text": "42"}
@@ -276,7 +284,7 @@ def test_calls_and_results_as_blocks() -> None:
 def test_a_result_block_without_its_call_is_said_as_text() -> None:
     given = {"type": "tool_result", "tool_use_id": "t1", "content": "42"}
     reading = read({"role": "user", "content": [given]})
-    assert reading.request["messages"][0]["content"][0]["text"].startswith("Result of the tool call t1:")
+    assert reading.request["messages"] == [said("user", "Result of the tool call t1:", "42")]
     assert str(reading.receipt) == "messages.tool=as_text"
 
 
@@ -291,7 +299,19 @@ def test_signed_thinking_goes_back_first_and_unchanged() -> None:
     assert answer["content"] == [SIGNED, HIDDEN, {"type": "text", "text": "So."}, USE]
 
 
-@pytest.mark.parametrize("unsound", [{"type": "thinking", "thinking": "Hm."}, "x", {**SIGNED, "signature": ""}, None])
+@pytest.mark.parametrize(
+    "unsound",
+    [
+        {"type": "thinking", "thinking": "Hm."},
+        "x",
+        {**SIGNED, "signature": ""},
+        None,
+        {"signature": "s"},
+        {**SIGNED, "thinking": 5},
+        {"type": "image", "signature": "s"},
+        {"type": "redacted_thinking"},
+    ],
+)
 def test_thinking_that_is_not_signed_is_left_out(unsound: Any) -> None:
     (_, answer, _) = turns(USER, {**ASSISTANT, "thinking_blocks": [unsound]}, USER)
     assert answer == said("assistant", "Hi")

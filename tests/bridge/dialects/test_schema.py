@@ -34,6 +34,10 @@ TEXT = {"type": "string"}
         {**an_object(a={"$ref": "#/definitions/A"}), "definitions": {"A": {"items": {"$ref": "#/definitions/A"}}}},
         an_object(a={"type": "object", "additionalProperties": True}),
         an_object(a={"type": "object", "additionalProperties": {"type": "string"}}),
+        an_object(a={"type": "object"}),
+        an_object(a={"type": ["object", "null"]}),
+        an_object(a={"type": "object", "properties": {}, "additionalProperties": True}),
+        {**an_object(a={"allOf": [{"$ref": "#/$defs/A"}, TEXT]}), "$defs": {"A": TEXT}},
         an_object(a=False),
         an_object(a={"type": "array", "items": [TEXT]}),
         an_object(False, **{f"p{number}": TEXT for number in range(MOST_OPTIONAL + 1)}),
@@ -103,6 +107,29 @@ def test_what_it_does_not_is_told_in_the_description(given: dict[str, Any], note
     }
     described = closed({"type": "string", "description": "A name.", **given})
     assert described["description"] == f"A name.\n\n{note}"
+
+
+@pytest.mark.parametrize(
+    "node", [{"type": "object", "properties": {}}, {"type": "object", "additionalProperties": False}]
+)
+def test_an_object_that_is_to_be_empty_may_be(node: dict[str, Any]) -> None:
+    assert closed(node) == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+def test_an_object_or_nothing_is_closed_too() -> None:
+    assert closed({"type": ["object", "null"], "properties": {"a": TEXT}})["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("required", [5, "a", None, [["a"]], [5]])
+def test_a_list_of_required_properties_that_is_none_requires_nothing(required: Any) -> None:
+    assert closed({"type": "object", "properties": {"a": TEXT}, "required": required})["required"] == []
+
+
+def test_one_schema_that_holds_is_that_schema() -> None:
+    """As older generators of schemas write a reference with a description."""
+    schema = an_object(a={"allOf": [{"$ref": "#/$defs/A"}], "title": "A"}, b={"allOf": [TEXT], "description": "d"})
+    result = closed({**schema, "$defs": {"A": TEXT}})["properties"]
+    assert result == {"a": {"title": "A", "$ref": "#/$defs/A"}, "b": {"type": "string", "description": "d"}}
 
 
 def test_one_of_is_any_of() -> None:

@@ -1,4 +1,4 @@
-"""Tools, the choice among them, and answers in a given form."""
+"""Tools and the choice among them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bridge.dialects.tools import JSON_ONLY, MOST_STRICT, NO_PARAMETERS
-from tests.chat import USER, calls, function, read, refusal, result, said
+from bridge.dialects.tools import MOST_STRICT, NO_PARAMETERS
+from tests.chat import USER, calls, function, read, refusal, result
 
 SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
 CUSTOM = {"type": "custom", "custom": {"name": "patch", "description": "Changes files."}}
@@ -43,11 +43,21 @@ def choice(given: Any, *tools: Any, **more: Any) -> Any:
         ({"tools": [function("f"), function("f")]}, "invalid_value", "tools"),
         ({"tools": [{"type": "custom", "custom": {}}]}, "missing_required_parameter", "tools[0].custom.name"),
         ({"tools": [{"type": "custom", "custom": "x"}]}, "invalid_type", "tools[0].custom"),
+        ({"tools": [{"type": "bash_20250124"}]}, "missing_required_parameter", "tools[0].name"),
+        ({"tools": [{"type": "bash_20250124", "name": []}]}, "invalid_type", "tools[0].name"),
+        ({"tools": [{"type": "bash_20250124", "name": "a.b"}]}, "invalid_value", "tools[0].name"),
+        ({"tools": [function("web_search")], "web_search_options": {}}, "invalid_value", "tools"),
         ({"functions": "f"}, "invalid_type", "functions"),
         ({"functions": [{}]}, "missing_required_parameter", "functions[0].function.name"),
         ({"tool_choice": "required"}, "invalid_value", "tool_choice"),
         ({"tool_choice": "always", "tools": [function()]}, "invalid_value", "tool_choice"),
         ({"tool_choice": 5, "tools": [function()]}, "invalid_type", "tool_choice"),
+        (
+            {"tool_choice": {"type": []}, "tools": [function()]},
+            "missing_required_parameter",
+            "tool_choice.function.name",
+        ),
+        ({"tool_choice": {"type": "allowed_tools", "tools": 5}, "tools": [function()]}, "invalid_value", "tool_choice"),
         ({"tool_choice": {}, "tools": [function()]}, "missing_required_parameter", "tool_choice.function.name"),
         (
             {"tool_choice": {"type": "function", "function": {"name": "other"}}, "tools": [function()]},
@@ -61,23 +71,6 @@ def choice(given: Any, *tools: Any, **more: Any) -> Any:
         ),
         ({"function_call": {"name": "other"}, "functions": [{"name": "f"}]}, "invalid_value", "function_call"),
         ({"web_search_options": "yes"}, "invalid_type", "web_search_options"),
-        ({"response_format": "json"}, "invalid_type", "response_format"),
-        ({"response_format": {"type": "xml"}}, "invalid_value", "response_format.type"),
-        (
-            {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
-            "missing_required_parameter",
-            "response_format.json_schema.schema",
-        ),
-        (
-            {"response_format": {"type": "json_schema", "json_schema": 5}},
-            "invalid_type",
-            "response_format.json_schema",
-        ),
-        (
-            {"response_format": {"type": "json_schema", "json_schema": {"schema": 5}}},
-            "invalid_type",
-            "response_format.json_schema.schema",
-        ),
     ],
 )
 def test_what_cannot_be_offered_is_a_400_with_its_place(change: dict[str, Any], code: str, param: str) -> None:
@@ -164,6 +157,13 @@ def test_a_tool_may_carry_a_breakpoint(place: str) -> None:
     assert tools(tool)[0]["cache_control"] == mark
 
 
+@pytest.mark.parametrize(
+    "parameters", [{"anyOf": 5}, {"anyOf": [5, {"properties": [1]}]}, {"anyOf": [{}], "properties": "x"}]
+)
+def test_a_schema_that_makes_no_sense_is_still_an_object(parameters: Any) -> None:
+    assert tools(function("f", parameters))[0]["input_schema"]["type"] == "object"
+
+
 # --- strict ---
 
 
@@ -208,6 +208,11 @@ def test_its_grammar_is_told_in_words(nested: bool) -> None:
     reading = read(tools=[{"type": "custom", "custom": {"name": "patch", "format": form}}])
     assert reading.request["tools"][0]["description"] == ("The input follows this lark grammar exactly:\nstart: /x+/")
     assert str(reading.receipt) == "tools.custom=emulated(grammar described)"
+
+
+@pytest.mark.parametrize("form", ["x", {"type": "grammar", "grammar": "x"}, {"type": "grammar"}, [], None])
+def test_a_grammar_of_another_shape_is_no_reason_to_fail(form: Any) -> None:
+    assert tools({"type": "custom", "custom": {"name": "patch", "format": form}, "function": "x"})[0]["name"] == "patch"
 
 
 def test_free_text_needs_no_description() -> None:
@@ -329,45 +334,16 @@ def test_a_place_that_says_nothing_is_left_out() -> None:
     assert "user_location" not in tool
 
 
+def test_a_search_is_offered_once() -> None:
+    own = {"type": "web_search_20260209", "name": "web_search"}
+    assert tools(own, web_search_options={}) == [own]
+
+
+@pytest.mark.parametrize("location", ["Bern", {"approximate": "Bern"}, [], {"approximate": {"city": 5}}])
+def test_a_place_of_another_shape_is_left_out(location: Any) -> None:
+    assert "user_location" not in read(web_search_options={"user_location": location}).request["tools"][0]
+
+
 def test_a_search_stands_beside_other_tools_and_after_them() -> None:
     request = read(tools=[function("look")], web_search_options={}).request
     assert [tool["name"] for tool in request["tools"]] == ["look", "web_search"]
-
-
-# --- the form of the answer ---
-
-
-def test_plain_text_is_no_form() -> None:
-    reading = read(response_format={"type": "text"})
-    assert set(reading.request) == {"model", "messages"} and not reading.receipt and not reading.plain_json
-
-
-def test_a_json_object_is_asked_for_in_words() -> None:
-    reading = read({"role": "system", "content": "Be kind."}, USER, response_format={"type": "json_object"})
-    assert reading.request["system"] == said("", "Be kind.", JSON_ONLY)["content"]
-    assert reading.plain_json and str(reading.receipt) == "response_format=emulated"
-
-
-@pytest.mark.parametrize("nested", [True, False])
-@pytest.mark.parametrize("strict", [True, False, None])
-def test_a_json_schema_is_enforced_by_the_api(nested: bool, strict: Any) -> None:
-    wanted = {"name": "place", "strict": strict, "schema": SCHEMA}
-    given = {"type": "json_schema", **({"json_schema": wanted} if nested else wanted)}
-    reading = read(response_format=given)
-    closed = {**SCHEMA, "additionalProperties": False}
-    assert reading.request["output_config"] == {"format": {"type": "json_schema", "schema": closed}}
-    assert not reading.receipt and not reading.plain_json
-
-
-def test_a_schema_that_cannot_be_enforced_is_asked_for_in_words() -> None:
-    recursive = {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"$ref": "#/$defs/A"}}}
-    reading = read(response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": recursive}})
-    (instruction,) = reading.request["system"]
-    assert instruction["text"].startswith(JSON_ONLY) and '"$ref":"#/$defs/A"' in instruction["text"]
-    assert reading.plain_json and str(reading.receipt) == "response_format=prompted"
-
-
-def test_a_form_and_an_effort_stand_side_by_side() -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}
-    request = read(response_format=form, reasoning_effort="low").request
-    assert set(request["output_config"]) == {"effort", "format"}

@@ -1,0 +1,167 @@
+"""Strangers on both sides, at random: no request and no stream gets more than an answer or an ApiError out of Bridge.
+
+`FUZZ=100000` is the whole proof; without it, a sample of 2,000. A failure names its seed.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from bridge import catalog
+from bridge.adapt import adapt
+from bridge.dialects import chat, chat_answer
+from bridge.dialects.chat import AnswerShape
+from bridge.dialects.chat_stream import ChatStream
+from bridge.emulate import ForcedTool, PlainJson, through
+from bridge.errors import ApiError
+from bridge.upstream import Answer, Deadlines
+from bridge.usage import Meter
+from bridge.wire import strict
+from bridge.wire.fold import Fold
+from tests import wire
+from tests.bridge import rules
+from tests.chat import assert_agree
+from tests.fuzz import bodies, streams
+
+COUNT = int(os.environ.get("FUZZ", "2000"))
+SHARES = 20  # so that a failure shows early and a run can be spread
+CATALOG = catalog.load()
+NAMES = [model.id for model in CATALOG.models] + ["claude-unheard-of"]
+
+
+def seeds(share: int) -> range:
+    return range(share, COUNT, SHARES)
+
+
+# --- streams ---
+
+
+async def read_all(pieces: list[bytes]) -> tuple[list[Any], bool, ApiError | None]:
+    """The events that upstream's reader delivers, whether it reached the end, and what stopped it."""
+    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=wire.Stream(list(pieces)))
+    answer, events = Answer(response, 1, Deadlines()), []
+    try:
+        await answer.begin()
+        while not answer.done:
+            events += await answer.read()
+    except ApiError as problem:
+        return events, False, problem
+    finally:
+        await answer.aclose()
+    return events, True, None
+
+
+async def check_stream(seed: int) -> None:
+    rng = random.Random(seed)
+    content, sound = streams.make(rng)
+    pieces, clean = streams.cut(content, rng)
+    events, ended, problem = await read_all(pieces)
+    assert ended == (problem is None) and ended == any(event.type == "message_stop" for event in events)
+    shape = rng.choice(
+        [AnswerShape(), AnswerShape(), AnswerShape(legacy=True), AnswerShape(custom=frozenset({"look"}))]
+    )
+    rewriters = rng.choice([[], [], [PlainJson()], [ForcedTool("look")], [ForcedTool(None)]])
+    fold, meter = Fold(), Meter(100, 1000)
+    stream = ChatStream(meter.usage, 1234, True, shape)
+    out = b""
+    for event in events:
+        meter.feed(event)
+        for made in through(list(rewriters), [event]):
+            before = out
+            out += stream.feed(made)
+            fold.feed(made)
+            if made.type != "message_stop":
+                assert b"[DONE]" not in out[len(before) :] and b'"finish_reason":"' not in out[len(before) :]
+    whole = chat_answer.write(fold.message(), meter.usage(), 1234, shape, meter.service_tier)
+    assert msgspec.json.decode(msgspec.json.encode(whole)) is not None
+    if stream.done:
+        assert ended and out.endswith(b"data: [DONE]\n\n") and out.count(b"[DONE]") == 1
+    else:
+        broken = stream.error(problem) if problem else stream.close()
+        assert msgspec.json.decode(broken.removeprefix(b"data: "))["error"]["message"]
+        assert b"[DONE]" not in out and b'"finish_reason":"' not in out
+    if sound and clean and ended:
+        assert_agree(whole, out)
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+async def test_no_stream_ends_well_unless_upstream_said_so(share: int) -> None:
+    for seed in seeds(share):
+        try:
+            await check_stream(seed)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+
+
+# --- requests ---
+
+
+def check_body(seed: int) -> bool:
+    """Whether the request was accepted; it is then one that the API accepts."""
+    rng = random.Random(seed)
+    body = bodies.make(rng)
+    name = body.get("model") if isinstance(body, dict) else None
+    try:
+        reading = chat.read(strict.loads(msgspec.json.encode(body)))
+        model = CATALOG.resolve(reading.request["model"])
+        adapt(reading.request, model, reading.receipt)
+    except ApiError as problem:
+        assert problem.status in (400, 404) and problem.body()["error"]["message"]
+        return False
+    except ValueError:  # too deep for the door
+        return False
+    msgspec.json.encode(reading.request)
+    assert str(reading.receipt).isascii() and "\n" not in str(reading.receipt)
+    found = rules.problems(reading.request, model)
+    assert not found, f"{found} of {name}"
+    return True
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_request_is_refused_or_made_one_that_the_api_takes(share: int) -> None:
+    accepted = 0
+    for seed in seeds(share):
+        try:
+            accepted += check_body(seed)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+    assert accepted > COUNT / SHARES / 10, "too few are accepted for the rules to mean anything"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_seeds_of_all_mutations_are_accepted_by_every_model(name: str) -> None:
+    for body in bodies.GOOD:
+        reading = chat.read({**copy.deepcopy(body), "model": name})
+        model = CATALOG.resolve(name)
+        adapt(reading.request, model, reading.receipt)
+        assert rules.problems(reading.request, model) == []
+
+
+# --- what is known to be wrong ---
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="blocks are not typed on the wire: bridge/wire/anthropic.py")
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "text", "text": 5},
+        {"type": "text", "text": "x", "citations": 5},
+        {"type": "thinking", "thinking": 5},
+        {"type": "tool_use", "id": "a", "name": [], "input": {}},
+    ],
+)
+async def test_a_block_of_wrong_types_is_upstreams_error(block: dict[str, Any]) -> None:
+    parts = [wire.start(), wire.event("content_block_start", index=0, content_block=block), *wire.end()]
+    events, _, problem = await read_all(parts)
+    fold = Fold()
+    for event in events:
+        fold.feed(event)
+    chat_answer.write(fold.message(), Meter(1, 1).usage(), 1234, AnswerShape())
+    assert problem is not None and problem.kind == "upstream_malformed"
