@@ -25,17 +25,19 @@ class Stopped:
     """One SIGTERM and what was seen of it."""
 
     seen: list[Seen] = field(default_factory=list)
-    probed: list[int] = field(default_factory=list)  # /readyz meanwhile
+    probed: list[int] = field(default_factory=list)  # /readyz meanwhile; 0: the connection was closed
     seconds: float = 0.0
     code: int = 0
+    open: list[str] = field(default_factory=list)  # records at the exit
+    journal: list[str] = field(default_factory=list)  # its files at the exit
     killed: int = 0  # workers that did not end by themselves
 
 
 def drain(streams: int, rounds: int = 1, silent: int = 0) -> Report:
-    """`silent`: connections on which nothing was ever asked, as browsers and balancers open them."""
+    """`silent`: connections on which nothing was asked, as browsers and balancers open them, or only half a line."""
     report = Report(
-        f"{rounds} × SIGTERM with {streams} live streams, every second one too long to finish, and {silent} silent"
-        f" connections; DRAIN_SECONDS={GRACE}, 2 workers"
+        f"{rounds} × SIGTERM with {streams} live streams, every second one too long to finish, and {silent} connections"
+        f" that say nothing or stop in the middle of a line; DRAIN_SECONDS={GRACE}, 2 workers"
     )
     with Stage(DRAIN_SECONDS=str(GRACE)) as stage:
         stops = list[Stopped]()
@@ -43,7 +45,8 @@ def drain(streams: int, rounds: int = 1, silent: int = 0) -> Report:
             if stops:
                 stage.server.start()
             stops.append(run(_stop(stage, streams, silent)))
-            report.none_of("records open at the exit", [row["id"] for row in still_open(stage.server.records())])
+            stops[-1].open = [row["id"] for row in still_open(stage.server.records())]
+            stops[-1].journal = [path.name for path in (stage.server.data_dir / "journal").iterdir()]
         seen, records = [one for stop in stops for one in stop.seen], stage.server.records()
         report.exactly("records at the exit", len(records), len(seen))
         accounts.compare(report, seen, records, stage.fake.calls())
@@ -59,9 +62,14 @@ def _judge(report: Report, seen: list[Seen], stops: list[Stopped]) -> None:
     long = [one for one in seen if one.ask.text == LONG]
     untold = [f"{one.end} {one.body[-160:]!r}" for one in long if b'"code":"server_shutdown"' not in one.body]
     report.none_of("streams cut short without being told why", untold)
-    probed = [status for stop in stops for status in stop.probed]
-    report.none_of("probes of /readyz on open connections not answered 503", [str(s) for s in probed if s != 503])
+    probed = [status for stop in stops for status in stop.probed if status]
+    report.none_of("probes of /readyz on open connections answered otherwise than 503", [s for s in probed if s != 503])
+    report.at_least("probes of /readyz on open connections answered 503", len(probed), len(stops))
     report.at_most("from SIGTERM to the exit, the longest", max(stop.seconds for stop in stops), GRACE, " s")
+    report.none_of("records open at the exit", [name for stop in stops for name in stop.open])
+    report.none_of(
+        "journal files not carried into the database at the exit", [n for stop in stops for n in stop.journal]
+    )
     report.exactly("exits with another code than 0", sum(stop.code != 0 for stop in stops))
     report.exactly("workers that had to be killed at the end of the grace period", sum(stop.killed for stop in stops))
 
@@ -72,17 +80,26 @@ async def _stop(stage: Stage, streams: int, silent: int) -> Stopped:
     answers = [asyncio.create_task(client.ask(Ask((LONG, SHORT)[n % 2]))) for n, client in enumerate(clients)]
     others = [Client(stage.port, stage.key) for _ in range(PROBES + silent)]
     await asyncio.gather(*(other.connect() for other in others))
+    for half in others[PROBES::2]:
+        await half.say(b"POST /v1/chat/comp")
     await asyncio.to_thread(until, lambda: _streaming(stage, before) == streams, 20, "the start of every stream")
     logged, started = len(stage.server.log()), time.monotonic()
     stopping = asyncio.create_task(asyncio.to_thread(stage.server.stop))
     await asyncio.to_thread(until, lambda: _refuses(stage.port), 5, "the end of listening")
-    stop.probed = [(await probe.get("/readyz"))[0] for probe in others[:PROBES]]
+    stop.probed = [await _probe(probe) for probe in others[:PROBES]]
     stop.seen = list(await asyncio.gather(*answers))
     stop.code = await stopping
     stop.seconds = time.monotonic() - started
     stop.killed = stage.workers - stage.server.log()[logged:].count("Worker exiting")
     await asyncio.gather(*(client.close() for client in (*clients, *others)))
     return stop
+
+
+async def _probe(client: Client) -> int:
+    try:
+        return (await client.get("/readyz"))[0]
+    except (OSError, EOFError):
+        return 0
 
 
 def _streaming(stage: Stage, before: int) -> int:

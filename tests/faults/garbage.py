@@ -10,7 +10,6 @@ LENGTHS = (b"-1", b"+5", b"0x5", b"5 5", b"5, 6", b"", b"five", b"1e3", b"9" * 2
 CODINGS = (
     b"xchunked",
     b"chunked, identity",
-    b"identity, chunked",
     b"chunked\x0b",
     b"gzip",
     b"chunked, chunked",
@@ -92,7 +91,7 @@ def bare_lf(chance: random.Random) -> tuple[bytes, bytes]:
 def upgrade(chance: random.Random) -> tuple[bytes, bytes]:
     key = chance.choice((b"dGhlIHNhbXBsZSBub25jZQ==", b"short", b""))
     lines = (
-        b"GET " + chance.choice((b"/", b"/v1/chat/completions", b"/v1/realtime")) + b" HTTP/1.1",
+        b"GET " + chance.choice((b"/v1/models", b"/v1/chat/completions", b"/v1/realtime")) + b" HTTP/1.1",
         b"host: localhost",
         b"connection: upgrade",
         b"upgrade: websocket",

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 import uvloop
 
 T = TypeVar("T")
-_BROKEN = (OSError, EOFError, asyncio.LimitOverrunError, ValueError)
+_BROKEN = (OSError, EOFError, asyncio.LimitOverrunError, ValueError, RuntimeError)  # the last is a closed uvloop handle
 CHAT = "/v1/chat/completions"
 PATIENCE = 30.0  # seconds that a request may take in all
 _numbers = itertools.count(1)
@@ -133,10 +133,17 @@ class Client:
         with contextlib.suppress(*_BROKEN):
             await writer.wait_closed()
 
+    async def say(self, data: bytes) -> None:
+        """Returns when the kernel has it: a reset would throw away what this process still holds."""
+        assert self._writer is not None
+        self._writer.write(data)
+        while self._writer.transport.get_write_buffer_size():
+            await asyncio.sleep(0)
+
     async def get(self, path: str) -> tuple[int, bytes]:
         """Status and body of a small answer. Raises what a broken connection raises."""
         await self.connect()
-        await self._send(self._head("GET", path, 0))
+        await self.say(self._head("GET", path, 0))
         seen = Seen(Ask())
         await self._answer(seen, None)
         return seen.status, seen.body
@@ -144,13 +151,13 @@ class Client:
     async def _exchange(self, ask: Ask, seen: Seen) -> None:
         body, leave = ask.body(), ask.leave
         if leave is None:
-            await self._send(self._head("POST", CHAT, len(body)) + body)
+            await self.say(self._head("POST", CHAT, len(body)) + body)
             return await self._answer(seen, None)
         # When it asks for the body the server has taken the request; whoever hangs up before that is nobody yet.
-        await self._send(self._head("POST", CHAT, len(body), "expect: 100-continue"))
+        await self.say(self._head("POST", CHAT, len(body), "expect: 100-continue"))
         await self._reader.readuntil(b" 100 Continue\r\n\r\n")
         share = leave.value if leave.where == "body" else 1.0
-        await self._send(body[: int(len(body) * share)])
+        await self.say(body[: int(len(body) * share)])
         if leave.where == "body":
             raise _Left
         seen.sent = time.time()
@@ -165,13 +172,6 @@ class Client:
                 await self._answer(seen, None)
         except TimeoutError:
             raise _Left from None
-
-    async def _send(self, data: bytes) -> None:
-        """Returns when the kernel has it: a reset would throw away what this process still holds."""
-        assert self._writer is not None
-        self._writer.write(data)
-        while self._writer.transport.get_write_buffer_size():
-            await asyncio.sleep(0)
 
     async def _answer(self, seen: Seen, most: int | None) -> None:
         first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")

@@ -146,12 +146,12 @@ class Nonsense:
         """A good body after an accident."""
         body = bytearray(_good())
         for _ in range(self.chance.randint(1, 4)):
-            at = self.chance.randrange(len(body))
+            at = self.chance.randrange(len(body) or 1)
             match self.chance.randrange(6):
                 case 0:
                     del body[max(at, 1) :]
                 case 1:
-                    body[at] = self.chance.randrange(256)
+                    body[at : at + 1] = bytes((self.chance.randrange(256),))
                 case 2:
                     body[at:at] = self.chance.choice((b"\x00", b"\xff", b"\xc3", b'"', b"}", b"]", b",", b"//", b"'"))
                 case 3:

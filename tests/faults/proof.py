@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -122,7 +123,8 @@ def run(name: str, full: bool) -> Run:
     try:
         report = PROOFS[name].full() if full else PROOFS[name].sample()
     except Exception as error:
-        report = Report("broke off", [Figure("exception", type(error).__name__, "none", False)], [str(error)[:2000]])
+        where = traceback.format_exc().splitlines()[-6:]
+        report = Report("broke off", [Figure("exception", type(error).__name__, "none", False)], where)
     return Run(name, report, time.monotonic() - started)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -28,7 +29,7 @@ class Report:
     def exactly(self, what: str, value: int, expected: int = 0) -> None:
         self.figures.append(Figure(what, f"{value:,}", f"= {expected:,}", value == expected))
 
-    def none_of(self, what: str, found: list[object] | list[str]) -> None:
+    def none_of(self, what: str, found: Sequence[object]) -> None:
         """None may have been found; the first few that were are evidence."""
         self.exactly(what, len(found))
         self.evidence += [f"{what}: {item}" for item in found[:3]]
