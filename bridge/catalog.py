@@ -119,4 +119,5 @@ def as_info(model: Model) -> dict[str, Any]:
         "created_at": datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "max_input_tokens": model.context_window,
         "max_tokens": model.max_output_tokens,
+        "aliases": list(model.aliases),
     }

@@ -199,7 +199,18 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
         text = f"{text} Upstream said: {said}"
     if kind == "rate_limited" and "retry-after" in headers:
         text = f"{text.rstrip('.')}. Please try again in {headers['retry-after']}s."
-    return ApiError(kind, text, headers=headers, said=said if kind in ("rate_limited", "too_large") else "")
+    retry = False if _longer_than_sdks_wait(headers.get("retry-after", "")) else None
+    return ApiError(
+        kind, text, headers=headers, retry=retry, said=said if kind in ("rate_limited", "too_large") else ""
+    )
+
+
+def _longer_than_sdks_wait(retry_after: str) -> bool:
+    """Above 60 s the JavaScript SDK no longer heeds `retry-after` and comes back too early (openai 7, `shouldRetry`)."""
+    try:
+        return float(retry_after) > 60
+    except ValueError:
+        return False
 
 
 def _rejected(message: str) -> ApiError:

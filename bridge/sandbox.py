@@ -124,6 +124,7 @@ class Sandbox(httpx.AsyncBaseTransport):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = {str(row["id"]): dict(row) for row in models}
+        self._aliases = {name: str(row["id"]) for row in models for name in _names(row)}
         self._sleep, self._clock = sleep, clock
         self._failed: dict[bytes, int] = {}
 
@@ -159,6 +160,7 @@ class Sandbox(httpx.AsyncBaseTransport):
         raise Failure(404, f"Not found: {request.method} {request.url.path}")
 
     def _model(self, name: str) -> Json:
+        name = self._aliases.get(name, name)
         if name not in self._models:
             raise Failure(404, f"model: {name}")
         return self._models[name]
@@ -224,3 +226,9 @@ class Sandbox(httpx.AsyncBaseTransport):
             raise httpx.ReadError(CUT)
         if script.breaks == "error":
             yield _sse(_error_body(Failure(529, SCRIPTED), request_id))
+
+
+def _names(row: Mapping[str, object]) -> list[str]:
+    """Other names that the API takes for a model, as it does for the dated ones."""
+    aliases = row.get("aliases")
+    return [str(name) for name in aliases] if isinstance(aliases, list | tuple) else []

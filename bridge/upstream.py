@@ -155,6 +155,9 @@ class Upstream:
         while True:
             try:
                 return await self._attempt(sent, attempt)
+            except ApiError as error:
+                error.attempts = attempt
+                raise
             except _Retryable as failure:
                 failure.error.attempts = attempt
                 if not retry or attempt >= ATTEMPTS or not self._budget.withdraw():
@@ -175,7 +178,7 @@ class Upstream:
                 if response.status_code != 200:
                     await self._fail(response)
                 answer = Answer(response, attempt, deadlines, sse.FrameParser() if sent.frames else sse.Parser())
-                await answer.begin()
+                await _begin(answer)
                 return answer
         except BaseException as error:
             if response is not None:
@@ -345,9 +348,17 @@ def _as_failure(error: BaseException) -> BaseException:
         return ApiError("upstream_timeout", "Upstream did not answer in time.", retry=False)
     if isinstance(error, _BROKEN):
         return _Retryable(_unreachable(error))
-    if isinstance(error, ApiError) and error.kind in ("overloaded", "upstream_truncated"):
-        return _Retryable(error)  # a stream that failed before it said anything
     return error
+
+
+async def _begin(answer: Answer) -> None:
+    """A stream that fails before it says anything may be tried again. Raises _Retryable or ApiError."""
+    try:
+        await answer.begin()
+    except ApiError as error:
+        if error.kind in ("overloaded", "upstream_truncated"):
+            raise _Retryable(error) from error
+        raise
 
 
 def _unreachable(error: BaseException) -> ApiError:

@@ -279,7 +279,7 @@ class ApiDoor(ASGIHandler):
         content: bytes = response.content  # type: ignore[attr-defined]
         headers.append((b"content-length", str(len(content)).encode()))
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await send({"type": "http.response.body", "body": b"" if exchange.scope["method"] == "HEAD" else content})
 
 
 def _refuse_method(view: type[AsyncAPIView], path: str, method: str) -> None:

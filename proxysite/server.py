@@ -20,11 +20,15 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.glogging import Logger
 from gunicorn.workers import gasgi
 
+from tenants.ids import uuid7
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 
 
 EARLY_BYTES = 256 * 1024  # of a next request that are kept before its turn
 SLICE_BYTES = 16 * 1024
+LINGER_BYTES = 64 * 1024 * 1024  # of a refused body that are thrown away, so that the refusal can be heard
+LINGER_SECONDS = 10.0
 
 
 class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
@@ -37,11 +41,17 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
 
     def connection_made(self, transport: Any) -> None:
         self._early = bytearray()
+        self._lingers: int | None = None  # bytes still to be thrown away
         super().connection_made(transport)
         self.worker.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """In slices, so that what follows a request in the same read is never more than the parser keeps."""
+        if self._lingers is not None:
+            self._lingers -= len(data)
+            if self._lingers < 0:
+                self.transport.abort()
+            return
         for start in range(0, len(data), SLICE_BYTES):
             if self._early or self._request_complete:
                 self._keep(data[start:])
@@ -69,6 +79,20 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
         early, self._early = bytes(self._early), bytearray()
         self.data_received(early)
 
+    def _close_transport(self) -> None:
+        """Closes, but not on a client that is still sending a body which was refused unread: closing then would reset
+        the connection, and most clients would never see why. The rest is thrown away for a while."""
+        unread = self._body_receiver is not None and not self._body_receiver._complete
+        if not unread or self._closed or self._lingers is not None or not self.transport.can_write_eof():
+            super()._close_transport()
+            return
+        self._lingers = LINGER_BYTES
+        self._closed: bool = True
+        self.transport.write_eof()
+        self._reading_paused = True
+        super()._resume_reading()
+        self.worker.loop.call_later(LINGER_SECONDS, self.transport.close)
+
     def close_if_idle(self) -> None:
         """Ends a kept-alive connection that waits for its next request."""
         if self._awaiting_request and self.req_count > 1:
@@ -81,6 +105,7 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
             f"HTTP/1.1 {status} {self._get_reason_phrase(status)}",
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
+            f"x-request-id: {uuid7()}",
             *(f"{name}: {value}" for name, value in extra_headers),
             "Connection: close",
         ]

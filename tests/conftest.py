@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.conf import settings
+from django.db import connections
 from django.test import override_settings
 
 from bridge.upstream import Upstream
@@ -23,8 +24,15 @@ def issue(tenant: Tenant, mode: Mode = Mode.LIVE, **more: Any) -> Key:
     return ApiKey.objects.issue(tenant, "a key", peppers=settings.KEY_PEPPERS, mode=mode, **more).key
 
 
+@pytest.fixture(scope="session")
+def no_connection_left(django_db_setup: None) -> Iterator[None]:
+    """PostgreSQL drops no database that someone is connected to, and asgiref's thread stays connected."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+
+
 @pytest.fixture
-def acme(transactional_db: None) -> Tenant:
+def acme(no_connection_left: None, transactional_db: None) -> Tenant:
     return Tenant.objects.create(slug="acme", name="Acme")
 
 

@@ -1,4 +1,4 @@
-"""Scores the gateway with the checker that stands beside the repository: recorded exchanges played back, faults included.
+"""Scores the gateway with the checker beside the repository: recorded exchanges played back, faults included.
 
     python -m tests.replay FOLDER        FOLDER: where replay/ and recordings/ are
 
@@ -18,7 +18,7 @@ from tests.live import Server, free_port, until
 
 # Checks whose expectation Bridge does not share, and why.
 EXCUSED = {
-    "garbage_event": "an event that is not JSON in the middle of an answer may have been a piece of it: that is an error",
+    "garbage_event": "an event that is not JSON may have been a piece of the answer: that is an error",
 }
 SOFT_SHARE = 0.98
 KEY = "sk-upstream"

@@ -53,7 +53,8 @@ def test_a_body_in_anthropics_shape_is_one_too() -> None:
         max_tokens=5,
     )
     assert request["system"] == [{"type": "text", "text": "Be kind."}]
-    assert request["messages"][2]["content"] == [{"type": "tool_result", "tool_use_id": "t1", "content": "rain"}]
+    (result,) = request["messages"][2]["content"]
+    assert (result["tool_use_id"], result["content"]) == ("t1", [{"type": "text", "text": "rain"}])
     assert (request["tool_choice"], request["stop_sequences"]) == ({"type": "any"}, ["END"])
 
 
