@@ -206,7 +206,7 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
 
 
 def _longer_than_sdks_wait(retry_after: str) -> bool:
-    """Above 60 s the JavaScript SDK no longer heeds `retry-after` and comes back too early (openai 7, `shouldRetry`)."""
+    """Above 60 s the JavaScript SDK no longer heeds `retry-after` and comes back too early (npm openai 7)."""
     try:
         return float(retry_after) > 60
     except ValueError:

@@ -81,6 +81,20 @@ async def test_a_short_retry_after_is_waited_for_and_a_long_one_is_the_clients(n
     assert len(transport.requests) == 1
 
 
+async def test_an_overload_that_names_a_long_wait_is_the_clients_to_wait_for() -> None:
+    upstream, transport = make(wire.failed(529, retry_after="3"))
+    problem = await failure(upstream)
+    assert (problem.status, problem.headers, problem.attempts) == (503, {"retry-after": "3"}, 1)
+    assert len(transport.requests) == 1
+
+
+async def test_a_wait_that_sdks_would_not_keep_to_is_a_no() -> None:
+    upstream, _ = make(wire.failed(429, retry_after="90"))
+    assert (await failure(upstream)).retry is False
+    upstream, _ = make(wire.failed(429, retry_after="60"))
+    assert (await failure(upstream)).retry is None
+
+
 async def test_a_spend_limit_is_ours_to_solve_and_not_retried() -> None:
     body = (
         b'{"error":{"type":"rate_limit_error","message":"x","details":{"error_code":"enforced_spend_limit_reached"}}}'

@@ -69,3 +69,25 @@ def test_malformed_http_is_a_json_error(server: Server) -> None:
             whole = answer(connection, bytearray())
         assert b" 4" in whole.split(b"\r\n")[0] and b"application/json" in whole
         assert set(json.loads(whole.partition(b"\r\n\r\n")[2])["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(("key", "length", "status"), [("unknown", 20, b"401"), ("", 33, b"413")])
+def test_a_refusal_is_heard_by_a_client_that_is_still_sending(
+    server: Server, key: str, length: int, status: bytes
+) -> None:
+    size = length * 1024 * 1024
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key or server.test_key}\r\n"
+    with connect(server) as connection:
+        connection.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode())
+        for _ in range(length):
+            connection.sendall(b"x" * 1024 * 1024)
+        whole = answer(connection, bytearray())
+    assert whole.split()[1] == status and b'"error"' in whole
+
+
+def test_a_client_that_never_stops_sending_is_cut_off(server: Server) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n"
+    with connect(server) as connection, pytest.raises(OSError):
+        connection.sendall(head)
+        for _ in range(200):
+            connection.sendall(b"x" * 1024 * 1024)
