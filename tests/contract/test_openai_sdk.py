@@ -67,6 +67,11 @@ def test_a_call_that_was_cut_ends_for_its_length(results: Results) -> None:
     assert whole == in_pieces == '{"city":"cit'
 
 
+@pytest.mark.parametrize("model", ["claude-sonnet-5-5", "claude-haiku-5-5"])
+def test_a_forced_call_that_was_cut_is_still_a_call(results: Results, model: str) -> None:
+    assert said(results, "forced_call_cut_by_its_length")[model] == ["length", ["get_weather"], None]
+
+
 def test_names_come_back_as_they_were(results: Results) -> None:
     whole, in_pieces, finish = said(results, "names_that_claude_does_not_take")
     assert whole == in_pieces == [["weather.get now", {"city": "city"}]]

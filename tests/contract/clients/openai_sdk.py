@@ -155,6 +155,17 @@ def call_cut_by_its_length() -> Any:
 
 
 @case
+def forced_call_cut_by_its_length() -> Any:
+    made = {}
+    for model in (EMULATED, FORCED):
+        request = {"model": model, "messages": user("[sandbox:max_tokens]"), "tools": [WEATHER, CLOCK]}
+        choice = chat.create(**request, tool_choice="required").choices[0]
+        names = [call.function.name for call in choice.message.tool_calls or []]
+        made[model] = [choice.finish_reason, names, choice.message.content]
+    return made
+
+
+@case
 def names_that_claude_does_not_take() -> Any:
     tool = function("weather.get now", city={"type": "string"})
     request = {"model": FORCED, "messages": user("Hello"), "tools": [tool], "tool_choice": "required"}
