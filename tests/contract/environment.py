@@ -28,9 +28,9 @@ Results = dict[str, dict[str, Any]]
 
 
 def run(name: str, server: Server) -> Results:
-    """What the script clients/<name> reports."""
+    """What the script scripts/<name> reports."""
     folder = installed(name)
-    script = HERE / "clients" / (f"{name}.py" if _in_python(name) else f"{name}.mjs")
+    script = HERE / "scripts" / (f"{name}.py" if _in_python(name) else f"{name}.mjs")
     if not _in_python(name):  # node looks for packages beside the script
         script = Path(shutil.copy(script, folder))
     done = subprocess.run(
@@ -48,7 +48,7 @@ def run(name: str, server: Server) -> Results:
 
 
 def standard_tests(name: str, script: str, server: Server, **env: str) -> dict[str, list[str]]:
-    """The names of the tests in clients/<script> by how they ended: passed, failed, error, skipped.
+    """The names of the tests in scripts/<script> by how they ended: passed, failed, error, skipped.
 
     "Skipped" includes those that are expected to fail. They run in the client's own environment and with none of this
     project's settings.
@@ -58,7 +58,7 @@ def standard_tests(name: str, script: str, server: Server, **env: str) -> dict[s
     for scope in ("asyncio_default_test_loop_scope=session", "asyncio_default_fixture_loop_scope=session"):
         options += ["-o", scope]
     done = subprocess.run(
-        [str(python(name)), "-m", "pytest", *options, "-o", "asyncio_mode=auto", str(HERE / "clients" / script)],
+        [str(python(name)), "-m", "pytest", *options, "-o", "asyncio_mode=auto", str(HERE / "scripts" / script)],
         env=variables(server) | env,
         cwd=installed(name),
         capture_output=True,
