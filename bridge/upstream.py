@@ -35,6 +35,10 @@ LONGEST_RETRY_AFTER = 2.0  # seconds; a longer wait is the client's to do
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 529})
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, OSError, EOFError)
 _ERROR_BODY_BYTES = 64 * 1024
+_PARTS = frozenset({
+    "message_start", "message_delta", "message_stop",
+    "content_block_start", "content_block_delta", "content_block_stop",
+})  # fmt: skip
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -212,14 +216,19 @@ class Answer:
     """A streamed answer from its first event on."""
 
     def __init__(
-        self, response: httpx.Response, attempts: int, deadlines: Deadlines, parser: sse.Parser | sse.FrameParser
+        self,
+        response: httpx.Response,
+        attempts: int,
+        deadlines: Deadlines,
+        parser: sse.Parser | sse.FrameParser | None = None,
     ) -> None:
         self.attempts = attempts
         self.upstream_id = response.headers.get("request-id", "")
         self.on_close: Callable[[], None] | None = None
         self._response = response
         self._deadlines = deadlines
-        self._parser = parser
+        self._parser = parser or sse.Parser()
+        self._begun = False
         self._frames: list[Frame] = []
         self._chunks: AsyncIterator[bytes] = response.aiter_raw()
         self._first: list[Event] = []
@@ -294,7 +303,8 @@ class Answer:
         events: list[Event] = []
         raws = self._parser.raws if isinstance(self._parser, sse.FrameParser) else ()
         for position, data in enumerate(datas):
-            self._failure = failure = _failure_in(event := _decoded(data))
+            event = _decoded(data)
+            self._failure = failure = _failure_in(event) or self._out_of_place(event)
             if failure is not None:
                 if not events:
                     raise failure
@@ -307,6 +317,14 @@ class Answer:
             if event.type == "message_stop":
                 break
         return events
+
+    def _out_of_place(self, event: Event | None) -> ApiError | None:
+        """Nothing of an answer may come before its beginning: what follows could not be told apart from a whole one."""
+        if event is not None and event.type == "message_start" and event.message is not None:
+            self._begun = True
+        elif event is not None and not self._begun and event.type in _PARTS:
+            return ApiError("upstream_malformed", "Upstream sent a part of an answer before its beginning.")
+        return None
 
     def _check_progress(self, events: list[Event]) -> None:
         now = time.monotonic()

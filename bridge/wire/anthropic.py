@@ -74,6 +74,24 @@ class Event(msgspec.Struct):
     error: Failure | None = None
     choice: int = 0  # ours: which of several answers to one request it belongs to
 
+    def __post_init__(self) -> None:
+        """Checks what is read of a block, which else is kept as it comes. ValueError here is a decode error."""
+        if self.content_block is not None:
+            _check_block(self.content_block)
+
+
+_TEXTS = {"text": ("text",), "thinking": ("thinking", "signature"), "tool_use": ("id", "name")}
+
+
+def _check_block(block: dict[str, Any]) -> None:
+    kind = block.get("type")
+    for name in _TEXTS.get(kind, ()) if isinstance(kind, str) else ():
+        if not isinstance(block.get(name, ""), str | None):
+            raise ValueError(f"content_block.{name} is not a text")
+    citations = block.get("citations") or []
+    if kind == "text" and not (isinstance(citations, list) and all(isinstance(one, dict) for one in citations)):
+        raise ValueError("content_block.citations are not objects")
+
 
 class Frame(NamedTuple):
     """An event as it came: its bytes on the wire, up to the empty line that ends it, and its data, which is JSON."""

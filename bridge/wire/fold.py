@@ -36,7 +36,9 @@ class Fold:
                 self._message.stop_details = event.delta.stop_details
 
     def message(self) -> Message:
-        """The message, blocks in the order of their index."""
+        """The message, blocks in the order of their index. A call that was cut has no content_block_stop."""
+        for index in tuple(self._json):
+            self._stop(index)
         self._message.content = [self._blocks[index] for index in sorted(self._blocks)]
         return self._message
 
@@ -60,5 +62,5 @@ class Fold:
         if text and index in self._blocks:
             try:
                 self._blocks[index]["input"] = msgspec.json.decode(text)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError):
                 self._blocks[index]["input_text"] = text  # cut off by max_tokens: passed on as it is

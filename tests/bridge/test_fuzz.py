@@ -144,10 +144,6 @@ def test_the_seeds_of_all_mutations_are_accepted_by_every_model(name: str) -> No
         assert rules.problems(reading.request, model) == []
 
 
-# --- what is known to be wrong ---
-
-
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="blocks are not typed on the wire: bridge/wire/anthropic.py")
 @pytest.mark.parametrize(
     "block",
     [
