@@ -7,12 +7,16 @@ PlainJson     one JSON object, where only an instruction asks for it: code fence
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import msgspec
 
 from bridge.wire.anthropic import Delta, Event
+
+# A call that was cut off: its name, and what there is of its arguments.
+_BEGUN = re.compile(r'\s*\{\s*"tool"\s*:\s*"([^"\\]+)"\s*(?:,\s*"arguments"\s*:\s*(.*))?', re.DOTALL)
 
 
 class Rewriter(Protocol):
@@ -58,15 +62,15 @@ class ForcedTool:
     def _whole(self, event: Event) -> Iterator[Event]:
         """Several tools were possible: which one is known when its text is complete."""
         text = "".join(self._texts[event.index])
-        try:
-            made = msgspec.json.decode(text, type=dict[str, Any])
-            name, arguments = str(made["tool"]), msgspec.json.encode(made["arguments"]).decode()
-        except (msgspec.DecodeError, KeyError, RecursionError):  # cut off by max_tokens: what there is, as text
+        call = _call(text)
+        if call is None:
             yield Event("content_block_start", event.index, content_block={"type": "text", "text": ""})
             yield Event("content_block_delta", event.index, delta=Delta("text_delta", text=text))
         else:
+            name, arguments = call
             yield self._start(event.index, name)
-            yield Event("content_block_delta", event.index, delta=Delta("input_json_delta", partial_json=arguments))
+            if arguments:
+                yield Event("content_block_delta", event.index, delta=Delta("input_json_delta", partial_json=arguments))
         yield event
 
     def _start(self, index: int, name: str) -> Event:
@@ -77,6 +81,18 @@ class ForcedTool:
             index,
             content_block={"type": "tool_use", "id": identifier, "name": name, "input": {}},
         )
+
+
+def _call(text: str) -> tuple[str, str] | None:
+    """Name and arguments of a call; as far as they came, if it was cut off by max_tokens. None: it is no call."""
+    try:
+        made = msgspec.json.decode(text, type=dict[str, Any])
+        return str(made["tool"]), msgspec.json.encode(made["arguments"]).decode()
+    except (msgspec.DecodeError, RecursionError):
+        begun = _BEGUN.match(text)
+        return (begun[1], begun[2] or "") if begun else None
+    except KeyError:
+        return None
 
 
 class PlainJson:

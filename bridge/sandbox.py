@@ -26,7 +26,7 @@ WORD_OF_JSON = re.compile(r"[\s\S]{1,12}")
 TOO_LONG = "max_tokens: {} > {}, which is the maximum allowed number of output tokens for {}"
 
 
-def _message(script: Script, counted: int) -> Json:
+def _message(script: Script, model: str, counted: int) -> Json:
     """The whole answer, from which the stream is made too."""
     thinking = sum(block_tokens(block) for block in script.blocks if block["type"] == "thinking")
     output = sum(map(block_tokens, script.blocks))
@@ -47,7 +47,7 @@ def _message(script: Script, counted: int) -> Json:
         "id": f"msg_sandbox{secrets.token_hex(10)}",
         "type": "message",
         "role": "assistant",
-        "model": script.call.model,
+        "model": model,
         "content": [block | _shown(block, script.call) for block in script.blocks],
         **script.stop,
         "usage": usage,
@@ -185,7 +185,7 @@ class Sandbox(httpx.AsyncBaseTransport):
         if script.failure and self._still_fails(script.failure, script.heard):
             await self._sleep(script.first)
             raise script.failure
-        message = _message(script, input_tokens(call))
+        message = _message(script, str(self._model(call.model)["id"]), input_tokens(call))
         output = message["usage"]["output_tokens"]
         script.rate = max(script.rate, output / LONGEST)
         if call.stream:

@@ -57,7 +57,14 @@ def test_one_of_several_is_known_when_the_text_is_complete() -> None:
     assert made["finish_reason"] == "tool_calls"
 
 
-@pytest.mark.parametrize("text", ['{"tool":"find","argum', "Sorry.", "[]", '{"tool":"find"}', '{"arguments":{}}'])
+def test_one_of_several_that_was_cut_is_a_call_as_far_as_it_came() -> None:
+    for text, arguments in (('{"tool":"find","argum', "{}"), ('{"tool":"find","arguments":{"a":', '{"a":')):
+        made = forced(None, text, stop="max_tokens")
+        assert made["message"]["tool_calls"][0]["function"] == {"name": "find", "arguments": arguments}
+        assert (made["message"]["content"], made["finish_reason"]) == (None, "length")
+
+
+@pytest.mark.parametrize("text", ['{"tool":"fi', "Sorry.", "[]", '{"tool":"find"}', '{"arguments":{}}'])
 def test_what_names_no_tool_stays_text(text: str) -> None:
     made = forced(None, text, stop="max_tokens")
     assert made["message"]["content"] == text and "tool_calls" not in made["message"]

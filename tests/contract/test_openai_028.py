@@ -137,7 +137,7 @@ def test_an_unknown_model_is_not_found(run: Run, name: str) -> None:
 
 ERRORS: dict[str, tuple[dict[str, Any], str, int]] = {
     "no messages": ({"messages": []}, "InvalidRequestError", 400),
-    "functions": ({"functions": [{"name": "f", "parameters": {}}]}, "InvalidRequestError", 400),
+    "probabilities": ({"logprobs": True}, "InvalidRequestError", 400),
     "a rate limit": (asked("[sandbox:rate_limited retry=7]"), "RateLimitError", 429),
     "an overload": (asked("[sandbox:overloaded retry=7]"), "ServiceUnavailableError", 503),
     "a bug": (asked("[sandbox:error status=500 retry=7]"), "APIError", 502),

@@ -196,12 +196,7 @@ def test_an_unknown_model_is_not_found(run: Run, name: str) -> None:
 
 
 ERRORS: dict[str, tuple[dict[str, Any], str, int, str]] = {
-    "tools": (
-        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
-        "BadRequestError",
-        400,
-        "unsupported_parameter",
-    ),
+    "probabilities": ({"logprobs": True}, "BadRequestError", 400, "unsupported_parameter"),
     "no messages": ({"messages": []}, "BadRequestError", 400, "empty_array"),
     "a rate limit": (asked("[sandbox:rate_limited retry=7]"), "RateLimitError", 429, "rate_limit_exceeded"),
     "an overload": (asked("[sandbox:overloaded retry=7]"), "InternalServerError", 503, "server_is_overloaded"),

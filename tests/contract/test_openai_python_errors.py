@@ -30,23 +30,23 @@ def test_a_bad_key_is_an_authentication_error(client: Client, key: str) -> None:
 
 
 BAD_REQUESTS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "tools": (
-        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
-        "unsupported_parameter",
-        "tools",
+    "a tool without a name": (
+        {"tools": [{"type": "function", "function": {"parameters": {}}}]},
+        "missing_required_parameter",
+        "tools[0].function.name",
     ),
-    "a format": ({"response_format": {"type": "json_object"}}, "unsupported_parameter", "response_format"),
-    "two choices": ({"n": 2}, "unsupported_parameter", "n"),
+    "a format": ({"response_format": {"type": "xml"}}, "invalid_value", "response_format.type"),
+    "nine choices": ({"n": 9}, "integer_above_max_value", "n"),
     "probabilities": ({"logprobs": True}, "unsupported_parameter", "logprobs"),
     "an image": (
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]},
-        "unsupported_parameter",
-        "messages[0].content[0]",
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "ftp://x/y.png"}}]}]},
+        "invalid_image_url",
+        "messages[0].content[0].image_url.url",
     ),
     "a tool's answer": (
-        {"messages": [{"role": "tool", "tool_call_id": "x", "content": "y"}]},
-        "unsupported_parameter",
-        "messages[0].role",
+        {"messages": [{"role": "tool", "content": "y"}]},
+        "missing_required_parameter",
+        "messages[0].tool_call_id",
     ),
     "no messages": ({"messages": []}, "empty_array", "messages"),
     "messages that are a text": ({"messages": "Hello"}, "invalid_type", "messages"),
@@ -190,7 +190,7 @@ def test_the_client_repeats_what_has_to_wait_longer(client: Client, server: Serv
 
 def test_what_cannot_succeed_is_not_repeated(client: Client) -> None:
     client = client.but(max_retries=2)
-    for text, more in (("[sandbox:error status=400]", {}), ("Hello", {"n": 2}), ("Hello", {"model": "nobody"})):
+    for text, more in (("[sandbox:error status=400]", {}), ("Hello", {"n": 9}), ("Hello", {"model": "nobody"})):
         with pytest.raises(openai.APIStatusError):
             client.whole(text, **more)
     assert client.tape.statuses == [400, 400, 404]

@@ -31,7 +31,7 @@ FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_ca
 HEAD = {"id", "object", "created", "model", "choices", "service_tier", "system_fingerprint"}
 MESSAGE = {"role", "content", "refusal", "annotations"}
 ROLE_DELTA = {"role": "assistant", "content": "", "refusal": None}
-DELTAS = {"content", "refusal", "reasoning_content"}
+DELTAS = {"content", "refusal", "reasoning_content", "thinking_blocks"}
 USAGE = {
     "prompt_tokens",
     "completion_tokens",
@@ -148,7 +148,7 @@ def completion(body: Bytes) -> Json:
     _equal(choice["index"], 0, "choices[0].index")
     _equal(choice["logprobs"], None, "choices[0].logprobs")
     message = choice["message"]
-    _keys(message, "message", MESSAGE, {"reasoning_content"})
+    _keys(message, "message", MESSAGE, {"reasoning_content", "thinking_blocks"})
     _equal(message["role"], "assistant", "message.role")
     _text(message["content"], "message.content", empty=True)
     _equal(message["annotations"], [], "message.annotations")
@@ -296,8 +296,8 @@ def _choice(choice: Json, name: str, *, first: bool, refused: bool) -> bool:
         _equal(delta, ROLE_DELTA, f"{name}: the first delta")
     else:
         _keys(delta, f"{name}: the delta", set(), DELTAS)
-        for field_name, text in delta.items():
-            _text(text, f"{name}: delta.{field_name}")
+        for field_name, value in delta.items():
+            (_thinking if field_name == "thinking_blocks" else _text)(value, f"{name}: delta.{field_name}")
     if choice["finish_reason"] is None:
         return False
     _equal(delta, {}, f"{name}: the delta beside the finish reason")
@@ -306,6 +306,15 @@ def _choice(choice: Json, name: str, *, first: bool, refused: bool) -> bool:
 
 
 # --- Parts of both --------------------------------------------------------------------------------------------------
+
+
+def _thinking(blocks: Any, name: str) -> None:
+    """Signed thinking, to be sent back as it is."""
+    if not isinstance(blocks, list) or not blocks:
+        _fail(f"{name} is {blocks!r}, not a list of blocks")
+    for block in blocks:
+        if not (block.get("type") == "redacted_thinking" or block.get("signature")):
+            _fail(f"{name} has thinking without a signature")
 
 
 def _head(answer: Json, kind: str) -> None:
