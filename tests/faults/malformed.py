@@ -22,6 +22,8 @@ SILENCE = 0.5  # seconds after which a server that still waits for more is told 
 PATIENCE = 5.0  # seconds until the end of the connection then
 KEY = re.compile(r"sk-bridge_\w+")
 LINES = ("bare_lf", "folded")  # apart, because servers differ on them: each such difference is a way to smuggle
+ANSWERS = (b'"object":"chat.completion', b'"type":"message"', b'"type":"message_start"')
+ENDS = (b"data: [DONE]\n\n", b'data: {"type":"message_stop"}\n\n')
 ERROR = {"message", "type", "param", "code"}
 
 
@@ -44,7 +46,7 @@ def malformed(requests: int, seed: int = 20261122) -> Report:
         answers = run(_all(stage.port, [request.wire() for request in asked]))
         _judge_requests(report, asked, answers)
         calls = len(stage.fake.calls())
-        whole = sum(b'"object":"chat.completion' in answer.body for answer in answers)
+        whole = sum(answer.status == 200 and any(sign in answer.body for sign in ANSWERS) for answer in answers)
         report.exactly("requests upstream beyond those answered in full", calls - whole)
         chance = random.Random(seed)
         pieces = [garbage.make(chance, stage.key) for _ in range(raw)]
@@ -90,12 +92,15 @@ def _proper(request: Request, answer: Answer) -> bool:
     if answer.status == 0 or (request.method == "HEAD" and not answer.body):
         return True
     if answer.status == 200 and answer.kind.startswith("text/event-stream"):
-        return answer.body.endswith(b"data: [DONE]\n\n")
+        return answer.body.endswith(ENDS)
     try:
         value = json.loads(answer.body)
     except ValueError:
         return False
-    return answer.kind == "application/json" and (answer.status < 400 or value["error"].keys() == ERROR)
+    if answer.kind != "application/json":
+        return False
+    native = value.get("type") == "error" and value["error"].keys() >= {"type", "message"}
+    return answer.status < 400 or native or value["error"].keys() == ERROR
 
 
 def _evidence(request: Request, answer: Answer) -> str:

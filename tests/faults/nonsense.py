@@ -10,7 +10,8 @@ from typing import Any
 
 from bridge.dialects.params import PARAMS
 
-CHAT = "/v1/chat/completions"
+CHAT = b"/v1/chat/completions"
+NATIVE = (b"/v1/messages", b"/v1/messages/count_tokens")
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "User", "", "root", "\u0000")
 PARTS = ("text", "image_url", "input_text", "output_text", "refusal", "input_audio", "file", "thinking", "", "\ud800")
 BROKEN_NUMBERS = (
@@ -78,7 +79,7 @@ class Request:
 
     kind: str
     method: str = "POST"
-    path: bytes = CHAT.encode()
+    path: bytes = CHAT
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
 
@@ -198,7 +199,8 @@ class Nonsense:
 
     def _post(self, kind: str, body: str | bytes) -> Request:
         content = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
-        return Request(kind, headers=[self._authorization()], body=content)
+        path = CHAT if self.chance.random() < 0.8 else self.chance.choice(NATIVE)
+        return Request(kind, path=path, headers=[self._authorization()], body=content)
 
     # --- Headers ----------------------------------------------------------------------------------------------------
 
@@ -274,7 +276,7 @@ class Nonsense:
     def strange_path(self) -> Request:
         chance = self.chance
         paths = (
-            CHAT.encode()
+            CHAT
             + chance.choice(
                 (b"/", b"//", b"/x", b"%00", b";a=b", b"?x=%ff&", b"#", b"%2f", b".json", b"?" + b"q" * 5000)
             ),

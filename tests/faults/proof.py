@@ -123,7 +123,7 @@ def run(name: str, full: bool) -> Run:
     try:
         report = PROOFS[name].full() if full else PROOFS[name].sample()
     except Exception as error:
-        where = traceback.format_exc().splitlines()[-6:]
+        where = traceback.format_exc().replace(f"{REPO}/", "").splitlines()[-6:]
         report = Report("broke off", [Figure("exception", type(error).__name__, "none", False)], where)
     return Run(name, report, time.monotonic() - started)
 
