@@ -67,11 +67,14 @@ class Application:
                 return "the database cannot be reached"
         return "" if self._migrated else "migrations are not applied"
 
-    def begin_shutdown(self, grace: float) -> None:
-        """New traffic should go elsewhere; what runs may finish until shortly before the grace period ends."""
+    def begin_shutdown(self, grace: float) -> float:
+        """New traffic should go elsewhere; what runs may finish until shortly before the grace period ends: returns
+        in how many seconds that is."""
+        left = max(grace - DRAIN_MARGIN, 0)
         if not self._api.draining:
             self._api.draining = True
-            asyncio.get_running_loop().call_later(max(grace - DRAIN_MARGIN, 0), self._api.drain)
+            asyncio.get_running_loop().call_later(left, self._api.drain)
+        return left
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

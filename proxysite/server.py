@@ -93,9 +93,13 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
         super()._resume_reading()
         self.worker.loop.call_later(LINGER_SECONDS, self.transport.close)
 
-    def close_if_idle(self) -> None:
-        """Ends a kept-alive connection that waits for its next request."""
-        if self._awaiting_request and self.req_count > 1:
+    def _is_websocket_upgrade(self, request: Any) -> bool:
+        """Never: a server may ignore the wish to upgrade, and the API's clients can read the answer of its door."""
+        return False
+
+    def close_if_idle(self, silent: bool = False) -> None:
+        """Ends a kept-alive connection that waits for its next request; `silent`: or has not made its first yet."""
+        if self._awaiting_request and (silent or self.req_count > 1):
             self._keepalive_timeout()
 
     def _send_error_response(self, status: int, message: str, extra_headers: Iterable[tuple[str, str]] = ()) -> None:
@@ -135,9 +139,12 @@ class BridgeWorker(gasgi.ASGIWorker):  # type: ignore[misc]
 
     def handle_exit_signal(self) -> None:
         super().handle_exit_signal()
-        self.asgi.begin_shutdown(self.cfg.graceful_timeout)
+        self._close_idle()
+        self.loop.call_later(self.asgi.begin_shutdown(self.cfg.graceful_timeout), self._close_idle, True)
+
+    def _close_idle(self, silent: bool = False) -> None:
         for connection in list(self.connections):
-            connection.close_if_idle()
+            connection.close_if_idle(silent)
 
 
 class BridgeLogger(Logger):  # type: ignore[misc]
