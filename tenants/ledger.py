@@ -69,11 +69,12 @@ class Ledger:
         batch = self._journal.take()
         if not batch.rows:
             return True
-        if await self._try(partial(write, batch.rows, self._to_touch(batch.rows), self._directory)):
-            self._journal.stored(batch)
-            return True
-        self._journal.put_back(batch)
-        return False
+        stored = False
+        try:
+            stored = await self._try(partial(write, batch.rows, self._to_touch(batch.rows), self._directory))
+        finally:  # cancelled in the middle, too: a row may be written twice, but not forgotten
+            (self._journal.stored if stored else self._journal.put_back)(batch)
+        return stored
 
     async def recover(self) -> int:
         """Stores the rows that dead processes left behind; returns how many."""

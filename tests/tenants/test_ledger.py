@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,22 @@ async def test_closing_stores_what_is_left(desk: Desk) -> None:
     await desk.ledger.close()
     assert len(await desk.records()) == 1
     assert list(desk.directory.glob("*.open")) == []
+
+
+async def test_a_flush_cut_short_by_the_end_is_made_up_for(desk: Desk) -> None:
+    desk.admit().close(state=State.SETTLED, status=200)
+    begun, go = threading.Event(), threading.Event()
+    busy = asyncio.create_task(desk.database(lambda: begun.set() or go.wait(10)))
+    await asyncio.to_thread(begun.wait, 10)
+    flush = asyncio.create_task(desk.ledger.flush())  # waits for the only thread
+    await asyncio.sleep(0)
+    flush.cancel()
+    await asyncio.gather(flush, return_exceptions=True)
+    go.set()
+    await busy
+    await desk.ledger.close()
+    assert [record.state for record in await desk.records()] == ["settled"]
+    assert list(desk.directory.iterdir()) == []
 
 
 def test_text_is_made_fit_for_every_database() -> None:
