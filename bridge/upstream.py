@@ -17,15 +17,11 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import aiohttp
 import httpx
 import msgspec
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import HttpProcessingError
-from httpx_aiohttp import AiohttpTransport
 
 from bridge import errors, sse
 from bridge.errors import ApiError
@@ -396,28 +392,3 @@ def _seconds(retry_after: str | None) -> float | None:
         return max(0.0, float(retry_after)) if retry_after else None
     except ValueError:
         return None
-
-
-class _Connection(ResponseHandler):
-    """aiohttp's C parser forgets whose body it was in when a chunk is broken, and the reader would wait for ever."""
-
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        super().set_exception(exc, *cause)
-        if isinstance(exc, HttpProcessingError) and self._payload is not None:
-            self._payload.set_exception(aiohttp.ClientPayloadError(exc.message))
-
-
-def network_transport() -> AiohttpTransport:
-    """aiohttp under the httpx API: it leaks no pool slot when callers hang up (docs/decisions/0004-upstream.md).
-
-    No proxies or netrc from the environment, no cookies, no redirects; our own semaphore caps what is in flight.
-    """
-
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=60)
-        connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment]
-        return aiohttp.ClientSession(
-            connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=256 * 1024
-        )
-
-    return AiohttpTransport(client=session, trust_env=False)

@@ -25,7 +25,8 @@ from bridge import catalog, telemetry  # noqa: E402
 from bridge.listing import Listing  # noqa: E402
 from bridge.pipeline import Services  # noqa: E402
 from bridge.sandbox import Sandbox  # noqa: E402
-from bridge.upstream import Upstream, network_transport  # noqa: E402
+from bridge.upstream import Upstream  # noqa: E402
+from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
 from tenants.database import Database  # noqa: E402
