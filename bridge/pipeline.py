@@ -94,11 +94,13 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
         end_user=end_user,
     )
 
+    pauses = not dialect.relays and may_pause(request)
+
     async def send() -> Readable:
         sent = await upstream.send(
             content, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays
         )
-        return ContinuedAnswer(upstream, request, sent) if may_pause(request) and not dialect.relays else sent
+        return ContinuedAnswer(upstream, request, sent) if pauses else sent
 
     call.answer = answer = await (send() if question.choices == 1 else open_all(send, question.choices))
     call.entry.note(attempts=answer.attempts, upstream_id=answer.upstream_id)

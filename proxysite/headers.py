@@ -52,9 +52,12 @@ class Headers:
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Raises ApiError (400) for a repeated Authorization header: two readers could each take another one."""
+    """Raises ApiError (400) for a repeated Authorization header: two readers could each take another one. Likewise for
+    a folded header line, which the server hands on as a header without a name (RFC 9112, 5.2)."""
     found: dict[bytes, str] = {}
     for name, value in raw:
+        if not name:
+            raise ApiError("bad_header", "A header line must not be folded.")
         if name in found and name in _SOURCES:
             raise ApiError("bad_header", f"The header '{name.decode('latin-1')}' must not be repeated.")
         text = value.decode("latin-1")

@@ -160,6 +160,25 @@ async def test_a_test_key_answers_from_the_sandbox_and_never_from_upstream(stage
     assert [record.mode for record in await stage.records()] == ["test", "test"]
 
 
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tools": 7}, {"tools": [7]}, {"tools": [{"type": 7}]}, {"tools": {"name": []}}, {"tool_choice": 7},
+        {"tool_choice": {"type": 7, "name": []}}, {"thinking": 7}, {"thinking": {"type": []}}, {"system": 7},
+        {"system": [7]}, {"output_config": 7}, {"output_config": {"format": 7}}, {"metadata": [-1]},
+        {"stop_sequences": 7}, {"messages": [7]}, {"messages": [{"role": [], "content": 7}]},
+        {"messages": [{"role": "user", "content": [7]}]}, {"messages": {}}, {"max_tokens": "x"}, {"max_tokens": -1e308},
+        {"messages": [{"role": "user", "content": [{"type": [], "text": 7}]}]}, {"service_tier": []},
+    ],
+)  # fmt: skip
+async def test_a_value_of_the_wrong_kind_is_never_a_500(stage: Stage, another_key: Any, mode: Mode, odd: Any) -> None:
+    client = Client(stage.app, (await another_key(mode)).text)
+    for path in (PATH, COUNT):
+        got = await client.post(path, hello() | odd)
+        assert got.status != 500, got.body
+
+
 async def test_without_an_anthropic_key_live_keys_get_503(stage: Stage) -> None:
     stage.app._services.live = None
     for path in (PATH, COUNT):

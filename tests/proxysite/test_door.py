@@ -109,6 +109,14 @@ async def test_a_repeated_authorization_header_is_refused(stage: Stage) -> None:
     assert (got.status, got.error["code"]) == (400, "invalid_header")
 
 
+async def test_a_folded_header_line_is_refused(stage: Stage) -> None:
+    from tests.asgi import Visit
+
+    headers = [(b"x", b"a"), (b"", b" authorization: Bearer b"), (b"content-length", b"2")]
+    got = await Visit(stage.app, "POST", "/v1/chat/completions", headers, [b"{}"]).done()
+    assert (got.status, got.error["code"]) == (400, "invalid_header")
+
+
 async def test_a_revoked_key_is_told_so_and_the_attempt_is_on_record(stage: Stage, another_key: Any) -> None:
     from asgiref.sync import sync_to_async
 
