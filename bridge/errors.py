@@ -110,6 +110,10 @@ class ApiError(Exception):
         return dict(self.headers) if self.retry is None else {**self.headers, "x-should-retry": str(self.retry).lower()}
 
 
+def internal() -> ApiError:
+    return ApiError("internal", "The server had an error while processing your request.")
+
+
 def shutdown() -> ApiError:
     return ApiError("shutdown", "The gateway is restarting and could not finish this answer; try again.")
 

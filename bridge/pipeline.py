@@ -17,11 +17,11 @@ from bridge import listing
 from bridge.adapt import refuse_losses
 from bridge.caching import cache_long_prompt
 from bridge.call import Call, Ended
-from bridge.catalog import Catalog
+from bridge.catalog import Catalog, Model
 from bridge.choices import Readable, open_all
 from bridge.continuing import ContinuedAnswer, may_pause
 from bridge.dialects.messages import MESSAGES
-from bridge.errors import ApiError, shutdown
+from bridge.errors import ApiError, internal, shutdown
 from bridge.listing import Listing
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
@@ -54,6 +54,11 @@ class Services:
             )
         return self.live
 
+    def chosen(self, caller: Caller, name: str) -> tuple[str, Model]:
+        """What this name stands for with this caller, as it is sent on, and its model. Raises ApiError (404)."""
+        target = caller.aliases.get(name, name)
+        return target, self.catalog.allowed(target, caller.models)
+
 
 @dataclass(slots=True)
 class Reply:
@@ -76,8 +81,7 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
     """Answers one inference request. Raises ApiError as long as nothing has been sent to the client."""
     question = dialect.read(asked)
     call.entry.note(alias=question.alias, streamed=question.streamed)
-    target = call.caller.aliases.get(question.alias, question.alias)
-    model = services.catalog.allowed(target, call.caller.models)
+    target, model = services.chosen(call.caller, question.alias)
     end_user = _pseudonym(call.caller.tenant_id, question.end_user)
     request = {**question.fit(model, end_user), "model": target}
     _apply_rights(call.caller, dialect, question, request)
@@ -93,7 +97,6 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
         receipt=str(question.receipt),
         end_user=end_user,
     )
-
     pauses = not dialect.relays and may_pause(request)
 
     async def send() -> Readable:
@@ -125,8 +128,7 @@ def _apply_rights(caller: Caller, dialect: Dialect, question: Question, request:
 async def count_tokens(services: Services, caller: Caller, asked: Asked) -> Any:
     """How many tokens a Messages request would be, as upstream counts them. Costs nothing. Raises ApiError."""
     question = MESSAGES.read_count(asked)
-    target = caller.aliases.get(question.alias, question.alias)
-    model = services.catalog.allowed(target, caller.models)
+    target, model = services.chosen(caller, question.alias)
     content = msgspec.json.encode({**question.fit(model, ""), "model": target})
     return await services.upstream(caller.mode).post("/v1/messages/count_tokens", content, question.headers)
 
@@ -146,7 +148,7 @@ async def model(services: Services, caller: Caller, name: str) -> dict[str, Any]
     listed = {one["id"]: one for one in await models(services, caller)}
     if name in listed:
         return listed[name]
-    found = services.catalog.allowed(caller.aliases.get(name, name), caller.models)
+    _, found = services.chosen(caller, name)
     if found.id in listed:
         return listed[found.id]
     raise services.catalog.not_found(name, caller.models)
@@ -201,7 +203,7 @@ async def _stream(call: Call, answer: Readable, stream: Stream) -> AsyncIterator
         yield stream.error(shutdown())
     except Exception:
         log.exception("a stream broke", extra={"request_id": str(call.id)})
-        yield _broken(call, stream, ApiError("internal", "The server had an error while processing your request."))
+        yield _broken(call, stream, internal())
     finally:
         call.abandon()
         await answer.aclose()

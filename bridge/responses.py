@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -13,13 +13,15 @@ from bridge.errors import ApiError
 from bridge.pipeline import Events, Reply
 from bridge.speech import Dialect
 
+_NO_HEADERS: Mapping[str, str] = {}
+
 
 class EventStream(StreamingHttpResponse):
     """Server-sent events. Iterated directly, so that whoever iterates it can also close it: Django's own class wraps
     the iterator and, when the client hangs up, leaves it to the garbage collector."""
 
-    def __init__(self, parts: AsyncIterator[bytes], beat: Callable[[], bytes]) -> None:
-        super().__init__(parts, content_type="text/event-stream; charset=utf-8")
+    def __init__(self, parts: AsyncIterator[bytes], beat: Callable[[], bytes], headers: Mapping[str, str]) -> None:
+        super().__init__(parts, content_type="text/event-stream; charset=utf-8", headers=headers)
         self.beat = beat
         self["cache-control"] = "no-cache"
         self["x-accel-buffering"] = "no"
@@ -31,24 +33,20 @@ class EventStream(StreamingHttpResponse):
         raise TypeError("an EventStream is asynchronous")
 
 
-def as_json(data: Any, status: int = 200) -> HttpResponse:
-    return HttpResponse(msgspec.json.encode(data), status=status, content_type="application/json")
+def as_json(data: Any, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS) -> HttpResponse:
+    return _json(msgspec.json.encode(data), status, headers)
 
 
 def as_response(answer: Reply | Events) -> HttpResponseBase:
     """The pipeline's answer over HTTP."""
-    response: HttpResponseBase
     if isinstance(answer, Reply):
-        response = HttpResponse(answer.body, content_type="application/json")
-    else:
-        response = EventStream(answer.parts, answer.beat)
-    for name, value in answer.headers.items():
-        response[name] = value
-    return response
+        return _json(answer.body, 200, answer.headers)
+    return EventStream(answer.parts, answer.beat, answer.headers)
 
 
 def error_response(problem: ApiError, dialect: Dialect, request_id: str) -> HttpResponse:
-    response = as_json(dialect.error(problem, request_id), dialect.status(problem))
-    for name, value in problem.all_headers().items():
-        response[name] = value
-    return response
+    return as_json(dialect.error(problem, request_id), dialect.status(problem), problem.all_headers())
+
+
+def _json(body: bytes, status: int, headers: Mapping[str, str]) -> HttpResponse:
+    return HttpResponse(body, status=status, content_type="application/json", headers=headers)

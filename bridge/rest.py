@@ -18,7 +18,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from bridge.call import Call
-from bridge.errors import ApiError
+from bridge.errors import ApiError, internal
 from bridge.responses import error_response
 from bridge.wire import strict
 from tenants.values import Caller
@@ -75,7 +75,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
         problem = ApiError("invalid_value", str(error.detail))
     else:
         log.exception("a view failed", exc_info=error)
-        problem = ApiError("internal", "The server had an error while processing your request.")
+        problem = internal()
     request, dialect = context["request"]._request, context["view"].dialect
     call: Call | None = getattr(request, "call", None)
     if call is not None:

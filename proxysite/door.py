@@ -32,7 +32,7 @@ from bridge import telemetry
 from bridge.api import AsyncAPIView
 from bridge.call import Call, Ended
 from bridge.chat import CHAT
-from bridge.errors import ApiError, shutdown
+from bridge.errors import ApiError, internal, shutdown
 from bridge.pipeline import Services
 from bridge.responses import EventStream, error_response
 from bridge.speech import Dialect
@@ -147,7 +147,7 @@ class ApiDoor(ASGIHandler):
             raise
         except Exception:
             log.exception("a request failed", extra={"request_id": str(exchange.id)})
-            problem = ApiError("internal", "The server had an error while processing your request.")
+            problem = internal()
         if exchange.call is not None:
             exchange.call.fail(problem, exchange.dialect.status(problem))
         return error_response(problem, exchange.dialect, str(exchange.id))
@@ -255,11 +255,10 @@ class ApiDoor(ASGIHandler):
                         raise _too_large()
                     if self._buffered > settings.MAX_BUFFERED_BYTES:
                         raise _overloaded()
-        except TimeoutError:
+        except BaseException as error:
             self._buffered -= size
-            raise ApiError("body_timeout", "The request body did not arrive in time.") from None
-        except BaseException:
-            self._buffered -= size
+            if isinstance(error, TimeoutError):
+                raise ApiError("body_timeout", "The request body did not arrive in time.") from None
             raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
