@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -48,6 +49,18 @@ class Stage:
         self.transport = wire.Transport(*steps)
         self.app._services.live = Upstream(self.transport, "http://upstream", {"x-api-key": "sk-ant-secret"})
         return self.transport
+
+    async def left_before_the_first_byte(self, path: str, body: dict[str, Any]) -> RequestRecord:
+        """The record of a client that hung up while upstream had not begun to answer, and was let go of."""
+        response = wire.streamed(asyncio.get_running_loop().create_future())
+        self.play(response)
+        visit = self.client.open("POST", path, body)
+        while not self.transport.requests:
+            await asyncio.sleep(0)
+        visit.hang_up()
+        await visit.done()
+        assert response.stream.closed.is_set()  # type: ignore[union-attr]
+        return await self.record()
 
     async def records(self) -> list[RequestRecord]:
         """Every record, oldest first, once the ledger has written what there is."""

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import msgspec
 
+from bridge.errors import ApiError
+from bridge.upstream import Answer, Deadlines
 from bridge.wire.anthropic import Event, decode_event
 
 
@@ -132,3 +134,35 @@ def failed(
 ) -> Callable[[httpx.Request], httpx.Response]:
     """Anthropic's error."""
     return reply(status, msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}}), **headers)
+
+
+BEGINNING = b"".join([start(), *text_block("Hel")[:2]])
+# What may come after the beginning of an answer, instead of its end.
+BREAKS: dict[str, list[Any]] = {
+    "cut": [httpx.ReadError("gone")],
+    "cut within an event": [event("content_block_stop", index=0)[:20], httpx.ReadError("gone")],
+    "clean end": [],
+    "error event": [event("error", error={"type": "overloaded_error", "message": "Overloaded, org_12ab"})],
+    "nonsense": [b"data: {nonsense\n\n"],
+    "not text": [b'data: {"type":"content_block_delta","delta":{"text":"\xff"}}\n\n'],
+    "too large": [b"data: " + b"x" * (9 * 1024 * 1024)],
+}
+
+
+def broken(name: str) -> httpx.Response:
+    """An answer that begins, and breaks in this way."""
+    return streamed(BEGINNING, *BREAKS[name])
+
+
+async def read_all(pieces: list[bytes]) -> tuple[list[Event], ApiError | None]:
+    """The events that upstream's reader delivers of a body in these pieces, and what stopped it before the end."""
+    answer, read = Answer(streamed(*pieces), 1, Deadlines()), list[Event]()
+    try:
+        await answer.begin()
+        while not answer.done:
+            read += await answer.read()
+    except ApiError as problem:
+        return read, problem
+    finally:
+        await answer.aclose()
+    return read, None

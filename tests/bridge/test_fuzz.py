@@ -10,7 +10,6 @@ import os
 import random
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -21,7 +20,6 @@ from bridge.dialects.chat import AnswerShape
 from bridge.dialects.chat_stream import ChatStream
 from bridge.emulate import ForcedTool, PlainJson, through
 from bridge.errors import ApiError
-from bridge.upstream import Answer, Deadlines
 from bridge.usage import Meter
 from bridge.wire import strict
 from bridge.wire.fold import Fold
@@ -43,27 +41,13 @@ def seeds(share: int) -> range:
 # --- streams ---
 
 
-async def read_all(pieces: list[bytes]) -> tuple[list[Any], bool, ApiError | None]:
-    """The events that upstream's reader delivers, whether it reached the end, and what stopped it."""
-    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=wire.Stream(list(pieces)))
-    answer, events = Answer(response, 1, Deadlines()), []
-    try:
-        await answer.begin()
-        while not answer.done:
-            events += await answer.read()
-    except ApiError as problem:
-        return events, False, problem
-    finally:
-        await answer.aclose()
-    return events, True, None
-
-
 async def check_stream(seed: int) -> None:
     rng = random.Random(seed)
     content, sound = streams.make(rng)
     pieces, clean = streams.cut(content, rng)
-    events, ended, problem = await read_all(pieces)
-    assert ended == (problem is None) and ended == any(event.type == "message_stop" for event in events)
+    events, problem = await wire.read_all(pieces)
+    ended = problem is None
+    assert ended == any(event.type == "message_stop" for event in events)
     shape = rng.choice(
         [AnswerShape(), AnswerShape(), AnswerShape(legacy=True), AnswerShape(custom=frozenset({"look"}))]
     )
@@ -155,7 +139,7 @@ def test_the_seeds_of_all_mutations_are_accepted_by_every_model(name: str) -> No
 )
 async def test_a_block_of_wrong_types_is_upstreams_error(block: dict[str, Any]) -> None:
     parts = [wire.start(), wire.event("content_block_start", index=0, content_block=block), *wire.end()]
-    events, _, problem = await read_all(parts)
+    events, problem = await wire.read_all(parts)
     fold = Fold()
     for event in events:
         fold.feed(event)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import httpx
@@ -10,33 +9,11 @@ import msgspec
 import pytest
 from django.test import override_settings
 
-from bridge import upstream
-from proxysite import sending
 from tenants.values import Mode
 from tests import wire
-from tests.asgi import Client, Got
+from tests.asgi import Client
 from tests.conftest import Stage
-
-PATH = "/v1/messages"
-COUNT = "/v1/messages/count_tokens"
-
-
-def hello(text: str = "Hello", **more: Any) -> dict[str, Any]:
-    return {"model": "claude-sonnet-5-5", "max_tokens": 50, "messages": [{"role": "user", "content": text}], **more}
-
-
-def error(got: Got) -> tuple[int, str, str]:
-    """Status, type and message of an error, once its shape is as it should be."""
-    body = got.json()
-    assert set(body) == {"type", "error", "request_id"} and set(body["error"]) == {"type", "message"}
-    assert body["type"] == "error" and got.headers["content-type"] == "application/json"
-    assert body["request_id"] == got.headers["request-id"] == got.headers["x-request-id"]
-    return got.status, body["error"]["type"], body["error"]["message"]
-
-
-def events(got: Got) -> list[Any]:
-    return [msgspec.json.decode(line[6:]) for line in got.body.split(b"\n") if line.startswith(b"data: ")]
-
+from tests.native import COUNT, PATH, error, events, hello
 
 # --- Answers --------------------------------------------------------------------------------------------------------
 
@@ -310,132 +287,3 @@ async def test_an_upstream_failure_before_the_first_event_keeps_its_status(
     assert got.headers.get("retry-after") == ("30" if status == 429 else None)
     record = await stage.record()
     assert (record.state, record.status) == ("failed", status)
-
-
-# --- Streams that break ---------------------------------------------------------------------------------------------
-
-_BROKEN_STREAMS = {
-    "cut": [httpx.ReadError("gone")],
-    "cut within an event": [wire.event("content_block_stop", index=0)[:20], httpx.ReadError("gone")],
-    "clean end": [],
-    "error event": [wire.event("error", error={"type": "overloaded_error", "message": "Overloaded, org_12ab"})],
-    "nonsense": [b"data: {nonsense\n\n"],
-    "not text": [b'data: {"type":"content_block_delta","delta":{"text":"\xff"}}\n\n'],
-    "too large": [b"data: " + b"x" * (9 * 1024 * 1024)],
-}
-
-
-@pytest.mark.parametrize("name", _BROKEN_STREAMS)
-async def test_a_broken_stream_ends_with_an_error_event_after_what_came_whole(stage: Stage, name: str) -> None:
-    beginning = b"".join([wire.start(), *wire.text_block("Hel")[:2]])
-    stage.play(wire.streamed(beginning, *_BROKEN_STREAMS[name]))
-    got = await stage.client.post(PATH, hello(stream=True))
-    assert got.status == 200 and got.body.startswith(beginning + b"event: error\ndata: ")
-    *_, last = events(got)
-    assert last["type"] == "error" and last["request_id"] == got.headers["request-id"]
-    assert last["error"]["type"] == ("overloaded_error" if name == "error event" else "api_error")
-    assert b"message_stop" not in got.body and b"org_12ab" not in got.body
-    record = await stage.record()
-    assert (record.state, record.usage_source, record.output_tokens) == ("failed", "estimated", 1)
-
-
-@pytest.mark.parametrize("name", _BROKEN_STREAMS)
-async def test_a_whole_answer_is_never_a_part_of_one(stage: Stage, name: str) -> None:
-    beginning = b"".join([wire.start(), *wire.text_block("Hel")[:2]])
-    stage.play(wire.streamed(beginning, *_BROKEN_STREAMS[name]))
-    got = await stage.client.post(PATH, hello())
-    assert error(got)[0] in (502, 529) and b"Hel" not in got.body
-
-
-async def test_every_cut_of_a_stream_is_an_error(stage: Stage) -> None:
-    whole = b"".join(wire.answer("Hello", " there"))
-    for cut in range(0, len(whole) - 2, 11):
-        stage.play(wire.streamed(whole[:cut]))
-        got = await stage.client.post(PATH, hello(stream=True))
-        assert b'"type":"error"' in got.body, cut
-
-
-async def test_an_answer_without_a_message_is_an_error(stage: Stage) -> None:
-    stage.play(wire.streamed(wire.event("of_tomorrow"), wire.event("message_stop")))
-    assert error(await stage.client.post(PATH, hello()))[:2] == (502, "api_error")
-    assert (await stage.record()).state == "failed"
-
-
-# --- Clients that leave, silences, restarts -------------------------------------------------------------------------
-
-
-async def open_stream(stage: Stage) -> tuple[Any, Any]:
-    """A stream that has begun and goes no further: the visit and upstream's response."""
-    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    response = wire.streamed(b"".join([wire.start(), *wire.text_block("Hel")[:2]]), never)
-    stage.play(response)
-    visit = stage.client.open("POST", PATH, hello(stream=True))
-    await visit.some.wait()
-    return visit, response
-
-
-async def test_a_client_that_hangs_up_closes_upstream_at_once(stage: Stage) -> None:
-    visit, response = await open_stream(stage)
-    visit.hang_up()
-    await visit.done()
-    assert response.stream.closed.is_set() and not stage.app._api.live
-    record = await stage.record()
-    assert (record.state, record.status, record.usage_source) == ("cancelled", 200, "estimated")
-
-
-async def test_a_client_that_leaves_before_the_first_byte_is_charged_a_bound(stage: Stage) -> None:
-    response = wire.streamed(asyncio.get_running_loop().create_future())
-    stage.play(response)
-    visit = stage.client.open("POST", PATH, hello())
-    while not stage.transport.requests:
-        await asyncio.sleep(0)
-    visit.hang_up()
-    await visit.done()
-    assert response.stream.closed.is_set()  # type: ignore[union-attr]
-    record = await stage.record()
-    assert (record.state, record.status, record.usage_source, record.output_tokens) == ("cancelled", 499, "bound", 50)
-
-
-async def test_the_bound_is_never_more_than_the_model_can_write(stage: Stage) -> None:
-    stage.play(httpx.ReadTimeout("slow"))
-    await stage.client.post(PATH, hello(max_tokens=10**12))
-    assert stage.transport.sent()["max_tokens"] == 10**12, "for the API to refuse"
-    assert (await stage.record()).output_tokens == 128_000
-
-
-async def test_draining_ends_a_stream_with_an_error_event_and_a_final_record(stage: Stage) -> None:
-    visit, response = await open_stream(stage)
-    stage.app._api.drain()
-    got = await visit.done()
-    assert events(got)[-1]["error"]["type"] == "api_error" and got.parts[-1] == b""
-    assert response.stream.closed.is_set()
-    assert (await stage.record()).state == "interrupted"
-
-
-async def test_draining_answers_a_whole_request_with_503(stage: Stage) -> None:
-    stage.play(wire.streamed(wire.start(), asyncio.get_running_loop().create_future()))
-    visit = stage.client.open("POST", PATH, hello())
-    while not stage.transport.requests:
-        await asyncio.sleep(0)
-    stage.app._api.drain()
-    assert error(await visit.done())[:2] == (503, "api_error")
-    assert (await stage.record()).state == "interrupted"
-
-
-async def test_a_long_silence_is_broken_by_pings(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "BEAT_SECONDS", 0.01)
-    visit, _ = await open_stream(stage)
-    while len(visit.got.parts) < 3:
-        await asyncio.sleep(0.01)
-    visit.hang_up()
-    await visit.done()
-    assert visit.got.parts[1:3] == [b'event: ping\ndata: {"type": "ping"}\n\n'] * 2
-
-
-async def test_nothing_but_pings_is_given_up(stage: Stage) -> None:
-    stage.play(wire.streamed(wire.start(), *[wire.event("ping")] * 3))
-    live = stage.app._services.live
-    assert live is not None
-    live.deadlines = upstream.Deadlines(progress=0)
-    got = await stage.client.post(PATH, hello(stream=True))
-    assert events(got)[-1]["type"] == "error"

@@ -139,20 +139,9 @@ async def test_a_rate_limit_passes_on_when_to_come_back(stage: Stage) -> None:
     assert got.headers["retry-after"] == "30" and "try again in 30s" in got.error["message"]
 
 
-_BROKEN_STREAMS = {
-    "cut": [httpx.ReadError("gone")],
-    "clean end": [],
-    "error event": [wire.event("error", error={"type": "overloaded_error", "message": "Overloaded"})],
-    "nonsense": [b"data: {nonsense\n\n"],
-    "not text": [b'data: {"type":"content_block_delta","delta":{"text":"\xff"}}\n\n'],
-    "too large": [b"data: " + b"x" * (9 * 1024 * 1024)],
-}
-
-
-@pytest.mark.parametrize("name", _BROKEN_STREAMS)
+@pytest.mark.parametrize("name", wire.BREAKS)
 async def test_a_stream_that_breaks_ends_with_an_error_and_never_with_done(stage: Stage, name: str) -> None:
-    beginning = b"".join([wire.start(), *wire.text_block("Hel")[:2]])
-    stage.play(wire.streamed(beginning, *_BROKEN_STREAMS[name]))
+    stage.play(wire.broken(name))
     got = await stage.client.chat(stream=True, stream_options={"include_usage": True})
     chunks = got.chunks()
     assert got.status == 200
@@ -163,10 +152,9 @@ async def test_a_stream_that_breaks_ends_with_an_error_and_never_with_done(stage
     assert (record.state, record.usage_source, record.output_tokens) == ("failed", "estimated", 1)
 
 
-@pytest.mark.parametrize("name", _BROKEN_STREAMS)
+@pytest.mark.parametrize("name", wire.BREAKS)
 async def test_a_whole_answer_is_never_a_part_of_one(stage: Stage, name: str) -> None:
-    beginning = b"".join([wire.start(), *wire.text_block("Hel")[:2]])
-    stage.play(wire.streamed(beginning, *_BROKEN_STREAMS[name]))
+    stage.play(wire.broken(name))
     got = await stage.client.chat()
     assert got.status in (502, 503) and "Hel" not in got.body.decode()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -12,7 +11,6 @@ from bridge.dialects import chat_answer
 from bridge.dialects.chat import AnswerShape
 from bridge.dialects.chat_stream import ChatStream
 from bridge.errors import ApiError
-from bridge.upstream import Answer, Deadlines
 from bridge.wire.anthropic import Delta, Event, Message, Start
 from tests import wire
 from tests.chat import CREATED, assembled, assert_agree, chunks, fold
@@ -29,17 +27,7 @@ KNOWN = {"ver-d9d249ab": SPLICED}
 async def read_all(content: bytes, size: int) -> tuple[list[Event], ApiError | None]:
     """What upstream's reader makes of the bytes, in pieces of this size."""
     pieces = [content[start : start + size] for start in range(0, len(content), size)]
-    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=wire.Stream(list(pieces)))
-    answer, events = Answer(response, 1, Deadlines()), []
-    try:
-        await answer.begin()
-        while not answer.done:
-            events += await answer.read()
-    except ApiError as problem:
-        return events, problem
-    finally:
-        await answer.aclose()
-    return events, None
+    return await wire.read_all(pieces)
 
 
 def streamed(events: list[Event], problem: ApiError | None, shape: AnswerShape) -> bytes:

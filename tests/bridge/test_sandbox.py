@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import httpx
 import pytest
@@ -21,7 +21,6 @@ from tests.bridge.sandbox_client import (
     OPUS,
     Clock,
     Json,
-    client,
     events,
     fold,
     frames,
@@ -32,18 +31,6 @@ from tests.bridge.sandbox_client import (
     texts,
     whole,
 )
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def api(clock: Clock) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(clock) as api:
-        yield api
-
 
 # What the real API refuses
 

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from bridge import sandbox, sandbox_request, sandbox_script
 from bridge.sandbox import Sandbox
-from tests.bridge.sandbox_client import OPUS, Clock, client, events, fold, frames, request, row, text_of, texts, whole
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def api(clock: Clock) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(clock) as api:
-        yield api
+from tests.bridge.sandbox_client import OPUS, Clock, events, fold, frames, request, row, text_of, texts, whole
 
 
 def test_every_marker_is_in_the_documented_table() -> None:

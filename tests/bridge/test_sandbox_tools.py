@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 import pytest
 
 from bridge.dialects.tools import JSON_ONLY
-from tests.bridge.sandbox_client import Clock, Json, client, events, fold, refused, request, text_of, whole
+from tests.bridge.sandbox_client import Json, events, fold, refused, request, text_of, whole
 
 
 def tool(name: str, **properties: str) -> Json:
@@ -22,12 +22,6 @@ ADD, NOW = tool("add", a="integer", b="integer"), tool("now")
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 BOOK = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 ADAPTIVE = {"type": "adaptive", "display": "summarized"}
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[httpx.AsyncClient]:
-    async with client(Clock()) as api:
-        yield api
 
 
 def calls(message: Json) -> list[Any]:

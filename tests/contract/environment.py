@@ -24,6 +24,9 @@ HERE = Path(__file__).resolve().parent
 PLACE = REPO / ".venv-contract"
 INSTALL_SECONDS, RUN_SECONDS = 180, 150
 
+SANDBOX = "This answer comes from Bridge's sandbox, not from Claude. "
+WEATHER = f"{SANDBOX}You said: city in 3 days: 22 degrees"  # how the sandbox ends the scripts' loop of tools
+
 Results = dict[str, dict[str, Any]]
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.contract import environment
-from tests.contract.environment import Results, said
+from tests.contract.environment import SANDBOX, WEATHER, Results, said
 from tests.live import Server
-
-SANDBOX = "This answer comes from Bridge's sandbox, not from Claude. "
-WEATHER = f"{SANDBOX}You said: city in 3 days: 22 degrees"
 
 
 @pytest.fixture(scope="module")

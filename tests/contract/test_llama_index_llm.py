@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.contract import environment
-from tests.contract.environment import Results, said
+from tests.contract.environment import SANDBOX, Results, said
 from tests.live import Server
-
-SANDBOX = "This answer comes from Bridge's sandbox, not from Claude. "
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.contract.environment import SANDBOX
 from tests.live import Server
 
 MODEL = "claude-sonnet-5-5"
-SANDBOX = "This answer comes from Bridge's sandbox, not from Claude. "
 EPHEMERAL = {"cache_control": {"type": "ephemeral"}}
 READ_FILE = {
     "name": "read_file",

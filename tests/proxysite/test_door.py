@@ -250,16 +250,7 @@ async def test_a_client_that_hangs_up_in_mid_stream_closes_upstream_at_once(stag
 
 
 async def test_a_client_that_hangs_up_before_the_first_byte_is_charged_a_bound(stage: Stage) -> None:
-    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    response = wire.streamed(never)
-    stage.play(response)
-    visit = stage.client.open("POST", "/v1/chat/completions", chat(max_tokens=50))
-    while not stage.transport.requests:
-        await asyncio.sleep(0)
-    visit.hang_up()
-    await visit.done()
-    assert response.stream.closed.is_set()  # type: ignore[union-attr]
-    record = await stage.record()
+    record = await stage.left_before_the_first_byte("/v1/chat/completions", chat(max_tokens=50))
     assert (record.state, record.status, record.usage_source, record.output_tokens) == ("cancelled", 499, "bound", 50)
 
 
