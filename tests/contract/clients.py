@@ -13,11 +13,13 @@ from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.contract import validate
-from tests.contract.validate import Exchange, Json, Stream
+from tests.contract.checks import Json
+from tests.contract.validate import Exchange, Stream
 
 T = TypeVar("T")
 
 MODEL = "claude-sonnet-5-5"
+ECHO = "[sandbox:echo] "  # what the sandbox is told to do
 
 
 def asked(text: str, **more: Any) -> Json:

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from tests.contract import validate
-from tests.contract.clients import MODEL, asked
+from tests.contract.clients import ECHO, MODEL, asked
 from tests.live import REPO, Server
 
 VERSION = "0.28.1"
 VENV = REPO / ".venv-openai-0.28"
 SCRIPT = Path(__file__).with_name("openai_028.py")
-ECHO = "[sandbox:echo] "
 
 Run = Callable[..., dict[str, Any]]
 

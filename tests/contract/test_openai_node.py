@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from tests.contract import validate
-from tests.contract.clients import MODEL, asked, is_over
+from tests.contract.clients import ECHO, MODEL, asked, is_over
 from tests.contract.validate import Exchange, Stream
 from tests.live import Server, until
 
 FOLDER = Path(__file__).with_name("node")
-ECHO = "[sandbox:echo] "
 UNICODE = "Grüße, 你好世界, 👩‍👩‍👧‍👦🏳️‍🌈 e\u0301 \u2028\u0085 𝄞"
 
 

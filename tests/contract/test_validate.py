@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.contract import validate
-from tests.contract.validate import Exchange, Invalid, Json
+from tests.contract.checks import Invalid, Json
+from tests.contract.validate import Exchange
 
 USAGE = {
     "prompt_tokens": 12,

@@ -10,11 +10,10 @@ import httpx
 import pytest
 
 from tests.contract import validate
-from tests.contract.clients import MODEL, AsyncClient, Tape, asked
-from tests.contract.validate import Exchange, Json, Stream
+from tests.contract.checks import Json
+from tests.contract.clients import ECHO, MODEL, AsyncClient, Tape, asked
+from tests.contract.validate import Exchange, Stream
 from tests.live import Server, until
-
-ECHO = "[sandbox:echo] "
 
 
 class Wire:
