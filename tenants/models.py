@@ -1,4 +1,5 @@
-"""The tables of who may call (users, tenants, keys, aliases) and what this site is; what happened is in records.py."""
+"""The tables of who may call: users, tenants, keys, aliases. What this site is stands in installation.py, what happened
+in records.py."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from tenants import ids, keys
+from tenants.installation import GateModel, GateQuerySet, Installation
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.values import Caller, Mode
 
@@ -25,74 +27,6 @@ class User(AbstractUser):
     must_change_password = models.BooleanField(
         default=False, help_text="Asked for a password of their own before anything else."
     )
-
-
-class Installation(models.Model):
-    """The one row that says what this site is.
-
-    `revision` counts changes to what the gate knows; every worker watches it. `fingerprints` recognise the secrets
-    that the stored digests were made with, so that a start with other ones is refused instead of locking everyone out.
-    """
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
-    revision = models.BigIntegerField(default=0)
-    fingerprints = models.JSONField(default=dict)
-
-    @classmethod
-    def bump(cls) -> None:
-        """Makes every worker forget what it knows about keys, within its next poll."""
-        if not cls.objects.filter(pk=1).update(revision=F("revision") + 1):
-            cls.objects.get_or_create(pk=1)
-
-    @classmethod
-    def current_revision(cls) -> int:
-        return cls.objects.filter(pk=1).values_list("revision", flat=True).first() or 0
-
-    @classmethod
-    def check_fingerprints(cls, current: Mapping[str, str]) -> list[str]:
-        """The names whose secret is not the one this database was made with; new names are remembered."""
-        row, _ = cls.objects.get_or_create(pk=1)
-        changed = [name for name, print_ in current.items() if row.fingerprints.get(name, print_) != print_]
-        if not changed and not current.keys() <= row.fingerprints.keys():
-            row.fingerprints = {**row.fingerprints, **current}
-            row.save(update_fields=["fingerprints"])
-        return changed
-
-
-class GateQuerySet(models.QuerySet[Any]):
-    """Changes to these rows reach the gate of every worker: they bump the revision in the same transaction."""
-
-    def update(self, **changes: Any) -> int:
-        with transaction.atomic():
-            count = super().update(**changes)
-            Installation.bump()
-        return count
-
-    def delete(self) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            result = super().delete()
-            Installation.bump()
-        return result
-
-
-class GateModel(models.Model):
-    """A row that the gate caches."""
-
-    objects: ClassVar[models.Manager[Any]] = models.Manager.from_queryset(GateQuerySet)()
-
-    class Meta:
-        abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        with transaction.atomic():
-            super().save(*args, **kwargs)
-            Installation.bump()
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        with transaction.atomic():
-            result = super().delete(*args, **kwargs)
-            Installation.bump()
-        return result
 
 
 class Tenant(GateModel):
