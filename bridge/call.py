@@ -11,9 +11,10 @@ from uuid import UUID
 from bridge import telemetry
 from bridge.choices import Readable
 from bridge.errors import ApiError
+from bridge.grant import Grant
 from bridge.usage import Meter, Meters
 from tenants.journal import Entry
-from tenants.values import Caller, State
+from tenants.values import Caller, State, Usage
 
 # Ends of a request that upstream may still have worked on, though it had not begun to answer.
 _UNKNOWN_STATES = (State.CANCELLED, State.INTERRUPTED)
@@ -40,6 +41,7 @@ class Call:
     meter: Meter | Meters | None = None
     first_token: float | None = None
     answer: Readable | None = None
+    grant: Grant = field(default_factory=Grant)
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 
     def sent(self, request_bytes: int, max_tokens: int, choices: int, **columns: Any) -> Meter | Meters:
@@ -80,26 +82,32 @@ class Call:
         row: dict[str, Any] = {"state": state, "status": status, **columns}
         row["total_us"] = self._since(time.monotonic())
         row["first_token_us"] = self._since(self.first_token) if self.first_token else None
-        row.update(self._usage_columns(state, columns.get("error_code", "")))
-        self.entry.close(**row)
+        usage = self._usage(state, columns.get("error_code", ""))
+        row.update(self._usage_columns(usage))
+        try:
+            self.entry.close(**row)
+        finally:
+            self.grant.settle(usage, None)
         telemetry.settled({**self.entry.columns, **row})
 
     def mark(self) -> None:
         """Notes the usage so far, every few seconds of a stream."""
-        self.entry.mark(**self._usage_columns(State.STREAMING, ""))
+        self.entry.mark(**self._usage_columns(self._usage(State.STREAMING, "")))
 
     def _since(self, moment: float) -> int:
         return int((moment - self.received) * 1_000_000)
 
-    def _usage_columns(self, state: State, error_code: str) -> dict[str, Any]:
+    def _usage(self, state: State, error_code: str) -> Usage | None:
         """What was used. A request that upstream never began to answer used nothing, if it is sure that it failed."""
         if self.meter is None:
-            return {}
+            return None
         if self.meter.started:
-            usage = self.meter.usage()
-        elif state in _UNKNOWN_STATES or error_code in _UNKNOWN_CODES:
-            usage = self.meter.bound()
-        else:
+            return self.meter.usage()
+        unknown = state in _UNKNOWN_STATES or error_code in _UNKNOWN_CODES
+        return self.meter.bound() if unknown else None
+
+    def _usage_columns(self, usage: Usage | None) -> dict[str, Any]:
+        if usage is None or self.meter is None:
             return {}
         return {
             "input_tokens": usage.input,

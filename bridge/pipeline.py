@@ -15,6 +15,7 @@ import msgspec
 
 from bridge import listing
 from bridge.adapt import refuse_losses
+from bridge.admission import admit
 from bridge.caching import cache_long_prompt
 from bridge.call import Call, Ended
 from bridge.catalog import Catalog, Model
@@ -86,6 +87,7 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
     request = {**question.fit(model, end_user), "model": target}
     _apply_rights(call.caller, dialect, question, request)
     upstream = services.upstream(call.caller.mode)
+    await admit(services, dialect, call, question, request, model)
     content = msgspec.json.encode({**request, "stream": True})
     meter = call.sent(
         len(content),

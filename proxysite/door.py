@@ -267,6 +267,9 @@ class ApiDoor(ASGIHandler):
         milliseconds = int((time.monotonic() - exchange.started) * 1000)
         for name, value in exchange.dialect.headers(str(exchange.id), milliseconds).items():
             response[name] = value
+        if exchange.call is not None:
+            for name, value in exchange.call.grant.headers.items():
+                response[name] = value
         cors.allow(response, exchange.headers.origin)
         headers = [
             (name.lower().encode("ascii"), value.encode("latin-1", "replace")) for name, value in response.items()

@@ -1,0 +1,24 @@
+"""Whether a request may go upstream now: the one place for every endpoint that asks a model something."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bridge.call import Call
+from bridge.catalog import Model
+from bridge.grant import Grant
+from bridge.speech import Dialect, Question
+
+if TYPE_CHECKING:
+    from bridge.pipeline import Services
+
+__all__ = ["Grant", "admit"]
+
+
+async def admit(
+    services: Services, dialect: Dialect, call: Call, question: Question, request: dict[str, Any], model: Model
+) -> None:
+    """Takes what the request needs and notes it on `call.grant`, which is settled with the call however that ends.
+
+    What may change in `request` is changed here, before it is encoded. Raises ApiError (429); a refusal takes nothing.
+    """

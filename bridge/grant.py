@@ -1,0 +1,31 @@
+"""What a call was given to run with: taken at its admission, given back once when it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tenants.values import Usage
+
+log = logging.getLogger(__name__)
+
+# What is done when the call ends, with what it used (None: nothing) and what that costs (None: nothing, or unpriced).
+Release = Callable[[Usage | None, int | None], None]
+
+
+@dataclass(slots=True)
+class Grant:
+    """`headers` go on the call's answer, whatever it is. Call.settle calls `settle`, once, however the call ends."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    releases: list[Release] = field(default_factory=list)
+
+    def settle(self, usage: Usage | None, cost_nanos: int | None) -> None:
+        """Gives back what the call did not use. Synchronous; the second time there is nothing left to do."""
+        releases, self.releases = self.releases, []
+        for release in releases:
+            try:
+                release(usage, cost_nanos)
+            except Exception:  # the others must still be given back, and the answer still goes out
+                log.exception("what a call was given could not be taken back")
