@@ -17,7 +17,7 @@ from django.db import DatabaseError, Error, InterfaceError, OperationalError, mo
 from tenants import ids, journal, partitions
 from tenants.database import Database
 from tenants.journal import Columns, Journal
-from tenants.models import RECORD_COLUMNS, KeySecret, RequestRecord
+from tenants.models import RECORD_COLUMNS, KeySecret, RequestRecord, UsageDay
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def write(rows: list[Columns], used: dict[int, datetime], directory: Path) -> No
         part = cleaned[start : start + BATCH_ROWS]
         try:
             with transaction.atomic():
-                RequestRecord.objects.write(part)
+                _store(part)
                 KeySecret.objects.touch(used)
         except (OperationalError, InterfaceError):
             raise
@@ -129,11 +129,17 @@ def write(rows: list[Columns], used: dict[int, datetime], directory: Path) -> No
             _write_singly(part, directory)
 
 
+def _store(rows: list[Columns]) -> None:
+    """The one place where a record becomes final, and all that follows from it, in the caller's transaction."""
+    finals = RequestRecord.objects.write(rows)
+    UsageDay.objects.add(finals)
+
+
 def _write_singly(rows: list[Columns], directory: Path) -> None:
     for row in rows:
         try:
             with transaction.atomic():
-                RequestRecord.objects.write([row])
+                _store([row])
         except (OperationalError, InterfaceError):
             raise
         except DatabaseError as error:

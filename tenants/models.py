@@ -18,6 +18,7 @@ from django.utils import timezone
 from tenants import ids, keys
 from tenants.installation import GateModel, GateQuerySet, Installation
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
+from tenants.usage import UsageDay
 from tenants.values import Caller, Mode
 
 
@@ -243,5 +244,5 @@ class ModelAlias(GateModel):
 
 __all__ = [
     "MODES", "RECORD_COLUMNS", "ApiKey", "Installation", "Issued", "KeySecret", "ModelAlias", "RequestRecord", "Tenant",
-    "User",
+    "UsageDay", "User",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from tenants import ids
-from tenants.models import ApiKey, KeySecret, RequestRecord, Tenant
+from tenants.models import ApiKey, KeySecret, RequestRecord, Tenant, UsageDay
 
 # A public id, alone or inside a hint such as sk-bridge_live_AbCd1234…wxyz.
 _HINT = re.compile(r"(?:sk-bridge_(?:live|test)_)?([0-9A-Za-z]{8})(?:(?:…|\.\.\.)[0-9A-Za-z]{4})?")
@@ -146,6 +146,29 @@ def as_uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+# Usage
+
+
+@dataclass(frozen=True)
+class UsageReport:
+    """What a tenant used in these days: rows of sums (column → value, and the column they are by)."""
+
+    total: dict[str, Any]
+    days: list[dict[str, Any]]
+    models: list[dict[str, Any]]
+    keys: list[dict[str, Any]]
+
+
+def usage(tenant: Tenant, first: date | None, last: date | None) -> UsageReport:
+    """From the days' rollups: never a look at the records, which may have been pruned."""
+    days = UsageDay.objects.filter(tenant=tenant).between(first, last)
+    keys = days.summed("key")
+    names = dict(ApiKey.objects.filter(pk__in=[row["key"] for row in keys]).values_list("pk", "name"))
+    for row in keys:
+        row["name"] = names.get(row["key"], "")
+    return UsageReport(days.summed()[0], days.summed("day"), days.summed("model"), keys)
 
 
 # The overview
