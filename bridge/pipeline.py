@@ -43,9 +43,9 @@ class Services:
     test: Upstream
     listings: Mapping[Mode, Listing]
 
-    def upstream(self, mode: Mode) -> Upstream:
-        """Where requests of such keys go: test keys always to the sandbox. Raises ApiError (503)."""
-        if mode is Mode.TEST:
+    def upstream(self, caller: Caller) -> Upstream:
+        """Where this caller's requests go: a test key's always to the sandbox. Raises ApiError (503)."""
+        if caller.mode is Mode.TEST:
             return self.test
         if self.live is None:
             raise ApiError(
@@ -86,7 +86,7 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
     end_user = _pseudonym(call.caller.tenant_id, question.end_user)
     request = {**question.fit(model, end_user), "model": target}
     _apply_rights(call.caller, dialect, question, request)
-    upstream = services.upstream(call.caller.mode)
+    upstream = services.upstream(call.caller)
     await admit(services, dialect, call, question, request, model)
     content = msgspec.json.encode({**request, "stream": True})
     meter = call.sent(
@@ -132,7 +132,7 @@ async def count_tokens(services: Services, caller: Caller, asked: Asked) -> Any:
     question = MESSAGES.read_count(asked)
     target, model = services.chosen(caller, question.alias)
     content = msgspec.json.encode({**question.fit(model, ""), "model": target})
-    return await services.upstream(caller.mode).post("/v1/messages/count_tokens", content, question.headers)
+    return await services.upstream(caller).post("/v1/messages/count_tokens", content, question.headers)
 
 
 async def models(services: Services, caller: Caller) -> list[dict[str, Any]]:

@@ -42,13 +42,14 @@ def _numbered(name: str, text: str) -> dict[int, bytes]:
     return numbered
 
 
-def _peppers() -> dict[int, bytes]:
-    text = env.secret("KEY_PEPPERS", DATA_DIR, EMBEDDED_DATABASE)
-    return _numbered("KEY_PEPPERS", text if env.read("KEY_PEPPERS") else f"1:{text}")
+def _kept(name: str, text: str) -> dict[int, bytes]:
+    """A secret that was made here is number 1."""
+    return _numbered(name, text if env.read(name) else f"1:{text}")
 
 
 SECRET_KEY = env.secret("SECRET_KEY", DATA_DIR, EMBEDDED_DATABASE)
-KEY_PEPPERS = _peppers()
+KEY_PEPPERS = _kept("KEY_PEPPERS", env.secret("KEY_PEPPERS", DATA_DIR, EMBEDDED_DATABASE))
+ENCRYPTION_KEYS = _kept("ENCRYPTION_KEYS", env.secret("ENCRYPTION_KEYS", DATA_DIR, EMBEDDED_DATABASE))
 
 # --- Upstream -------------------------------------------------------------------------------------------------------
 

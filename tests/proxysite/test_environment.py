@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+BROUGHT = {"SECRET_KEY": "s" * 50, "KEY_PEPPERS": "1:" + "a" * 40, "ENCRYPTION_KEYS": "1:" + "b" * 40}
 SOURCES = ("proxysite/settings.py", "proxysite/bootstrap.py")
 
 
@@ -45,8 +46,10 @@ def test_every_variable_is_documented_and_no_other(document: str) -> None:
         ({"KEY_PEPPERS": "short"}, "KEY_PEPPERS is not valid: it accepts 1:SECRET"),
         ({"KEY_PEPPERS": "x:" + "a" * 40}, "KEY_PEPPERS is not valid"),
         ({"DATABASE_URL": "nonsense"}, "SECRET_KEY is not set: with DATABASE_URL it is required"),
+        ({"ENCRYPTION_KEYS": "1:short"}, "ENCRYPTION_KEYS is not valid: it accepts 1:SECRET"),
+        ({"DATABASE_URL": "nonsense", **BROUGHT, "ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS is not set"),
         (
-            {"DATABASE_URL": "nonsense", "SECRET_KEY": "s" * 50, "KEY_PEPPERS": "1:" + "a" * 40},
+            {"DATABASE_URL": "nonsense", **BROUGHT},
             "DATABASE_URL is not valid: it accepts postgres://",
         ),
         ({"ANTHROPIC_API_KEY_FILE": "/nowhere/at/all"}, "ANTHROPIC_API_KEY"),

@@ -136,7 +136,7 @@ def test_other_peppers_than_the_database_was_made_with_are_refused(capsys: pytes
         call_command("serve")
     with override_settings(KEY_PEPPERS={**settings.KEY_PEPPERS, 2: b"second" * 8}):
         started(capsys)
-    assert set(Installation.objects.get().fingerprints) == {"KEY_PEPPERS 1", "KEY_PEPPERS 2"}
+    assert set(Installation.objects.get().fingerprints) == {"KEY_PEPPERS 1", "KEY_PEPPERS 2", "ENCRYPTION_KEYS 1"}
 
 
 # --- keys on the command line ---

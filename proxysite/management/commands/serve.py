@@ -129,14 +129,15 @@ def _prepare_database(migrate: bool) -> None:
         raise CommandError(f"The database cannot be used: {str(error).splitlines()[0]}") from None
     if changed:
         raise CommandError(
-            f"{', '.join(changed)} is not what this database was made with: every key would be refused. "
-            "Bring the old secret back (add new peppers under new numbers)."
+            f"{', '.join(changed)} is not what this database was made with: keys would be refused, or what is "
+            "encrypted lost. Bring the old secret back (add new ones under new numbers)."
         )
 
 
 def _fingerprints() -> dict[str, str]:
     """Enough to recognise a secret, useless for finding it."""
     return {
-        f"KEY_PEPPERS {number}": hmac.digest(pepper, b"bridge:fingerprint", hashlib.sha256).hex()[:16]
-        for number, pepper in settings.KEY_PEPPERS.items()
+        f"{name} {number}": hmac.digest(secret, b"bridge:fingerprint", hashlib.sha256).hex()[:16]
+        for name in ("KEY_PEPPERS", "ENCRYPTION_KEYS")
+        for number, secret in getattr(settings, name).items()
     }
