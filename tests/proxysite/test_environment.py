@@ -83,4 +83,4 @@ def test_secrets_are_made_once_for_this_user_only(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
     for path in (tmp_path / "data" / "secrets").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
-    assert len(list((tmp_path / "data" / "secrets").iterdir())) == 2
+    assert len(list((tmp_path / "data" / "secrets").iterdir())) == 3
