@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -27,6 +25,7 @@ from bridge.listing import Listing
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
 from bridge.wire.anthropic import Event
+from tenants.pseudonym import pseudonym
 from tenants.values import Caller, Mode, State
 
 log = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
     question = dialect.read(asked)
     call.entry.note(alias=question.alias, streamed=question.streamed)
     target, model = services.chosen(call.caller, question.alias)
-    end_user = _pseudonym(call.caller.tenant_id, question.end_user)
+    end_user = pseudonym(call.caller.tenant_id, question.end_user)
     request = {**question.fit(model, end_user), "model": target}
     _apply_rights(call.caller, dialect, question, request)
     upstream = services.upstream(call.caller)
@@ -239,10 +238,3 @@ def _note_progress(call: Call) -> None:
         call.first_token = now
     if now - call.entry.marked > MARK_SECONDS:
         call.mark()
-
-
-def _pseudonym(tenant_id: int, end_user: str) -> str:
-    """The client's own user, so that Anthropic and the record can tell users apart without knowing who they are."""
-    if not end_user:
-        return ""
-    return hmac.digest(f"bridge:end-user:{tenant_id}".encode(), end_user.encode(errors="replace"), hashlib.sha256).hex()

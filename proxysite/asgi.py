@@ -33,6 +33,7 @@ from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
 from tenants.journal import Journal  # noqa: E402
 from tenants.ledger import Ledger  # noqa: E402
+from tenants.nightly import Nightly  # noqa: E402
 from tenants.values import Mode  # noqa: E402
 
 DRAIN_MARGIN = 2.5  # seconds between the end of the streams and the end of the grace period, to write what is left
@@ -97,7 +98,8 @@ class Application:
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS)
         await gate.poll()
         self._api.open(gate, self._journal, self._services)
-        background = (gate.watch(), self._ledger.run(), self._gauge())
+        self._nightly = Nightly()
+        background = (gate.watch(), self._ledger.run(), self._gauge(), self._nightly.run())
         self._tasks = [asyncio.create_task(work) for work in background]
         # What was made so far stays for ever: the collector need not look at it again.
         gc.collect()
@@ -111,6 +113,7 @@ class Application:
 
     async def _close(self) -> None:
         self._api.drain()
+        self._nightly.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -44,6 +44,11 @@ def integer(name: str, default: int, low: int, high: int) -> int:
     return parse(name, str(default), f"a whole number from {low} to {high}", convert)
 
 
+def optional_integer(name: str, low: int, high: int) -> int | None:
+    """None when it is not set."""
+    return integer(name, low, low, high) if read(name) else None
+
+
 def choice(name: str, default: str, options: Sequence[str]) -> str:
     def convert(text: str) -> str:
         if text not in options:

@@ -24,6 +24,7 @@ JOURNAL_DIR = DATA_DIR / "journal"
 METRICS_DIR = DATA_DIR / "metrics"
 DATABASE_URL = env.read("DATABASE_URL")
 EMBEDDED_DATABASE = not DATABASE_URL
+RETENTION_DAYS = env.optional_integer("RETENTION_DAYS", 1, 36_500)
 
 # --- Secrets --------------------------------------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, ClassVar
 
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 
 class Installation(models.Model):
@@ -14,11 +15,13 @@ class Installation(models.Model):
 
     `revision` counts changes to what the gate knows; every worker watches it. `fingerprints` recognise the secrets
     that the stored digests were made with, so that a start with other ones is refused instead of locking everyone out.
+    `pruned_on` is the day of the last nightly pruning, whichever worker did it.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     revision = models.BigIntegerField(default=0)
     fingerprints = models.JSONField(default=dict)
+    pruned_on = models.DateField(null=True)
 
     @classmethod
     def bump(cls) -> None:
@@ -29,6 +32,11 @@ class Installation(models.Model):
     @classmethod
     def current_revision(cls) -> int:
         return cls.objects.filter(pk=1).values_list("revision", flat=True).first() or 0
+
+    @classmethod
+    def claim_pruning(cls, day: date) -> bool:
+        """Whether the pruning of this day is the caller's to do: the first of all workers to ask does it."""
+        return bool(cls.objects.filter(Q(pruned_on=None) | Q(pruned_on__lt=day), pk=1).update(pruned_on=day))
 
     @classmethod
     def check_fingerprints(cls, current: Mapping[str, str]) -> list[str]:

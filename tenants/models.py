@@ -29,6 +29,14 @@ class Tenant(GateModel):
     note = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    retention_days = models.PositiveIntegerField(
+        "retention",
+        null=True,
+        blank=True,
+        help_text="Days that its records are kept. Empty: the site's default (RETENTION_DAYS). 0: for ever.",
+    )
+    held_at = models.DateTimeField(null=True, blank=True, editable=False)
+    held_reason = models.CharField(max_length=250, blank=True, editable=False)
 
     class Meta:
         ordering = ["name"]
@@ -44,6 +52,16 @@ class Tenant(GateModel):
     def resume(self) -> None:
         self.suspended_at = None
         self.save(update_fields=["suspended_at"])
+
+    def hold(self, reason: str) -> None:
+        """Legal hold: nothing recorded of it is pruned or erased until it is released."""
+        self.held_at, self.held_reason = timezone.now(), reason[:250]
+        self.save(update_fields=["held_at", "held_reason"])
+
+    def release(self) -> None:
+        """Ends the legal hold: what its retention no longer covers goes with the next pruning."""
+        self.held_at, self.held_reason = None, ""
+        self.save(update_fields=["held_at", "held_reason"])
 
 
 __all__ = [

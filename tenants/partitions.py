@@ -1,17 +1,21 @@
-"""Monthly partitions of the request table (PostgreSQL only; SQLite keeps one table)."""
+"""Monthly partitions of the request table: made ahead, dropped whole (PostgreSQL only; SQLite keeps one table)."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection, migrations, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.utils import Error
+from django.db.utils import Error, OperationalError
 
 from tenants import ids
+from tenants.values import OPEN_STATES
 
 MONTHS_AHEAD = 3
+LOCK_TIMEOUT = "2s"  # a drop waits no longer for the table: requests go on, the drop is tried again the next night
 
 
 class CreatePartitionedModel(migrations.CreateModel):
@@ -38,11 +42,11 @@ def prepare_months(table: str = "tenants_requestrecord", now: datetime | None = 
     if connection.vendor != "postgresql":
         return []
     month = (now or datetime.now(UTC)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    made = []
+    there, made = _partitions(table), []
     for _ in range(MONTHS_AHEAD + 1):
-        after = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+        after = _next(month)
         name = f"{table}_{month:%Y_%m}"
-        if name not in connection.introspection.table_names() and _make(table, name, month, after):
+        if name not in there and _make(table, name, month, after):
             made.append(name)
         month = after
     return made
@@ -58,3 +62,58 @@ def _make(table: str, name: str, start: datetime, end: datetime) -> bool:
     except Error:
         return False
     return True
+
+
+def _partitions(table: str) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [table])
+        return [name for (name,) in cursor.fetchall()]
+
+
+def _next(month: datetime) -> datetime:
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A partition. It ends where the next month begins."""
+
+    table: str
+    name: str
+    end: datetime
+
+    def counts(self) -> dict[int, int]:
+        """How many records it holds, by tenant."""
+        with connection.cursor() as cursor:
+            cursor.execute(f'SELECT tenant_id, count(*) FROM "{self.name}" GROUP BY tenant_id')
+            return dict(cursor.fetchall())
+
+    def drop(self, keepers: list[int]) -> bool:
+        """Drops it, unless these tenants have a record in it or any record is open, or the table is too busy."""
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                cursor.execute(f'LOCK TABLE "{self.table}" IN ACCESS EXCLUSIVE MODE')
+                cursor.execute(
+                    f'SELECT 1 FROM "{self.name}" WHERE tenant_id = ANY(%s) OR state = ANY(%s) LIMIT 1',
+                    [keepers, list(OPEN_STATES)],
+                )
+                if cursor.fetchone() is not None:
+                    return False
+                cursor.execute(f'DROP TABLE "{self.name}"')
+        except OperationalError:
+            return False
+        return True
+
+
+def months(table: str = "tenants_requestrecord", now: datetime | None = None) -> list[Month]:
+    """The partitions of past months, oldest first."""
+    if connection.vendor != "postgresql":
+        return []
+    found = []
+    for name in _partitions(table):
+        if match := re.fullmatch(rf"{table}_(\d{{4}})_(\d\d)", name):
+            month = Month(table, name, _next(datetime(int(match[1]), int(match[2]), 1, tzinfo=UTC)))
+            if month.end <= (now or datetime.now(UTC)):
+                found.append(month)
+    return sorted(found, key=lambda month: month.end)

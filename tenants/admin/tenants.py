@@ -34,6 +34,23 @@ RESUME: Verb[Tenant] = Verb(
     applies=lambda tenant: tenant.suspended_at is not None,
     harmful=False,
 )
+HOLD: Verb[Tenant] = Verb(
+    name="hold",
+    title="Place a tenant under legal hold",
+    warning="Nothing recorded of it will be pruned or erased until it is released, whatever its retention.",
+    past="Placed under legal hold",
+    act=lambda tenant, reason, by: tenant.hold(reason),
+    applies=lambda tenant: tenant.held_at is None,
+    harmful=False,
+)
+RELEASE: Verb[Tenant] = Verb(
+    name="release",
+    title="Release a tenant from legal hold",
+    warning="Records that are older than its retention will be deleted, for ever, within a day.",
+    past="Released from legal hold",
+    act=lambda tenant, reason, by: tenant.release(),
+    applies=lambda tenant: tenant.held_at is not None,
+)
 
 
 @admin.register(Tenant)
@@ -42,7 +59,7 @@ class TenantAdmin(VerbAdmin[Tenant]):
     add_title = "Create a tenant"
     empty_title = "No tenants yet"
     empty_next = "A tenant is a team or customer: keys belong to it, and its requests and costs add up under its name."
-    verbs = (SUSPEND, RESUME)
+    verbs = (SUSPEND, RESUME, HOLD, RELEASE)
 
     list_display = ("name", "slug_name", "key_count", "state", "created")
     search_fields = ("name", "slug")
@@ -52,11 +69,11 @@ class TenantAdmin(VerbAdmin[Tenant]):
         return reports.with_key_counts(super().get_queryset(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
-        about = (None, {"fields": ["name", "slug", "note"]})
-        return [about, ("Facts", {"fields": ["state", "keys", "created"]})] if obj else [about]
+        about = (None, {"fields": ["name", "slug", "note", "retention_days"]})
+        return [about, ("Facts", {"fields": ["state", "legal_hold", "keys", "created"]})] if obj else [about]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
-        return ["state", "keys", "created"] if obj else []
+        return ["state", "legal_hold", "keys", "created"] if obj else []
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "note":
@@ -89,6 +106,12 @@ class TenantAdmin(VerbAdmin[Tenant]):
         if tenant.suspended_at is None:
             return shown.pill("active", "good")
         return format_html("{} {}", shown.pill("suspended", "bad"), shown.ago(tenant.suspended_at))
+
+    @admin.display(description="legal hold")
+    def legal_hold(self, tenant: Tenant) -> SafeString | str:
+        if tenant.held_at is None:
+            return "no"
+        return format_html("{} {}: {}", shown.pill("held", "bad"), shown.ago(tenant.held_at), tenant.held_reason)
 
     @admin.display(description="created", ordering="created_at")
     def created(self, tenant: Tenant) -> SafeString | str:
