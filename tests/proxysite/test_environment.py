@@ -17,7 +17,7 @@ SOURCES = ("proxysite/settings.py", "proxysite/bootstrap.py")
 
 def variables() -> set[str]:
     """The names that the code reads."""
-    call = re.compile(r'env\.(?:read|integer|choice|flag|items|url|secret|parse)\(\s*"([A-Z_]+)"')
+    call = re.compile(r'env\.(?:read|integer|optional_integer|choice|flag|items|url|secret|parse)\(\s*"([A-Z_]+)"')
     return {name for source in SOURCES for name in call.findall((ROOT / source).read_text())}
 
 
