@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from bridge.errors import ApiError
+from tenants.money import Factor, PriceRow, Rates, per_token
+
+WEB_SEARCH = 10  # dollars per thousand, with every model (platform.claude.com/docs/en/about-claude/pricing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Model:
     aliases: tuple[str, ...] = ()
     created: int = 0
     status: str = "active"
-    price: Mapping[str, Any] = field(default_factory=dict)
+    prices: tuple[PriceRow, ...] = ()
     known: bool = True
 
     @property
@@ -106,7 +110,33 @@ def _model(row: Mapping[str, Any]) -> Model:
         aliases=tuple(row.get("aliases", ())),
         created=created,
         status=row.get("status", "active"),
-        price=row.get("price", {}),
+        prices=tuple(_price(row, price) for price in _listed(row.get("price", []))),
+    )
+
+
+def _listed(price: Any) -> list[Mapping[str, Any]]:
+    """A model has one price, or several that begin on a day each."""
+    return price if isinstance(price, list) else [price]
+
+
+def _price(row: Mapping[str, Any], price: Mapping[str, Any]) -> PriceRow:
+    """A price of the table; a tier or a multiplier that a model does not have is left out there."""
+    day: date = price.get("from", row["released"])
+    long, fast = price.get("long_prompt"), price.get("fast")
+    factors = {"us": Factor(*[Fraction(price.get("us_multiplier", 1))] * 2)}
+    if fast:
+        # Cache prices keep their ratio to input's (docs: multipliers stack on the fast price).
+        factors["fast"] = Factor(*(Fraction(fast[name]) / Fraction(price[name]) for name in ("input", "output")))
+    return PriceRow(
+        model=row["id"],
+        starts=datetime(day.year, day.month, day.day, tzinfo=UTC),
+        rates=Rates.per_million(price),
+        long_above=long["above"] if long else None,
+        long=Rates.per_million(long) if long else None,
+        factors=factors,
+        web_search=per_token(price.get("web_search", WEB_SEARCH)) * 1_000,
+        origin="built in",
+        checked=row["checked"],
     )
 
 

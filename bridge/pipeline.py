@@ -22,6 +22,7 @@ from bridge.continuing import ContinuedAnswer, may_pause
 from bridge.dialects.messages import MESSAGES
 from bridge.errors import ApiError, internal, shutdown
 from bridge.listing import Listing
+from bridge.prices import Prices
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
 from bridge.wire.anthropic import Event
@@ -41,6 +42,7 @@ class Services:
     live: Upstream | None
     test: Upstream
     listings: Mapping[Mode, Listing]
+    prices: Prices
 
     def upstream(self, caller: Caller) -> Upstream:
         """Where this caller's requests go: a test key's always to the sandbox. Raises ApiError (503)."""

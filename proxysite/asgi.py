@@ -24,6 +24,7 @@ from django.db.migrations.executor import MigrationExecutor  # noqa: E402
 from bridge import catalog, telemetry  # noqa: E402
 from bridge.listing import Listing  # noqa: E402
 from bridge.pipeline import Services  # noqa: E402
+from bridge.prices import Prices  # noqa: E402
 from bridge.sandbox import Sandbox  # noqa: E402
 from bridge.upstream import Upstream  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
@@ -136,7 +137,7 @@ def make_services() -> Services:
         headers = {"x-api-key": settings.ANTHROPIC_API_KEY, "anthropic-version": settings.ANTHROPIC_VERSION}
         live = Upstream(network_transport(), settings.ANTHROPIC_BASE_URL, headers, in_flight=settings.MAX_IN_FLIGHT)
     listings = {mode: Listing(models) for mode in Mode}
-    return Services(models, live, sandbox, listings)
+    return Services(models, live, sandbox, listings, Prices(models))
 
 
 def _unapplied() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID
@@ -54,9 +54,17 @@ class Caller:
     barred: str = ""  # why a key that is known may not be used: revoked, rotated or suspended
 
 
+_CERTAINTY = (UsageSource.EXACT, UsageSource.ESTIMATED, UsageSource.BOUND)
+COUNTS = ("input", "cache_write_5m", "cache_write_1h", "cache_read", "output", "reasoning", "web_searches")
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens by class, as billed. `output` includes `reasoning`; the four input classes do not overlap."""
+    """Tokens by class, as billed. `output` includes `reasoning`; the four input classes do not overlap.
+
+    What is priced each on its own (the answers to `n`, the continuations of one, other models that took part) is in
+    `parts`, whose sum the counts are.
+    """
 
     input: int = 0
     cache_write_5m: int = 0
@@ -66,6 +74,23 @@ class Usage:
     reasoning: int = 0
     web_searches: int = 0
     source: UsageSource = UsageSource.EXACT
+    model: str = ""  # the one that answered; empty: the one that was asked
+    terms: frozenset[str] = frozenset()  # what it was done under that changes its price: fast, us
+    free: str = ""  # why none of it is billed
+    parts: tuple[Usage, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Usage, ...]:
+        """Each of what is priced on its own."""
+        return self.parts or (self,)
+
+    @classmethod
+    def total(cls, parts: Sequence[Usage]) -> Usage:
+        """Several as one: as uncertain as the most uncertain of them."""
+        sums = {name: sum(getattr(part, name) for part in parts) for name in COUNTS}
+        source = max((part.source for part in parts), key=_CERTAINTY.index)
+        pieces = tuple(piece for part in parts for piece in part.pieces)
+        return cls(**sums, source=source, model=parts[0].model, parts=pieces)
 
     @property
     def prompt(self) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from bridge import catalog
 from bridge.errors import ApiError
+from tenants.money import CLASSES
 
 CATALOG = catalog.load()
 ROWS = tomllib.loads(Path(catalog.__file__).with_name("models.toml").read_text())["model"]
@@ -21,8 +21,9 @@ def test_every_row_says_where_it_is_from_and_when(row: dict[str, object]) -> Non
 
 
 def test_prices_never_pass_through_a_float() -> None:
-    for model in CATALOG.models:
-        assert all(isinstance(price, int | Decimal) for price in (model.price["input"], model.price["cache_read"]))
+    for row in (row for model in CATALOG.models for row in model.prices):
+        assert {type(getattr(row.rates, name)) for name in CLASSES} == {int}
+    assert CATALOG.resolve("claude-haiku-5-5").prices[0].rates.cache_write_5m == 125_000
 
 
 def test_an_alias_is_its_model_and_an_unknown_name_gets_the_newest_rules() -> None:
