@@ -318,8 +318,12 @@ class Answer:
         return events
 
     def _out_of_place(self, event: Event | None) -> ApiError | None:
-        """Nothing of an answer may come before its beginning: what follows could not be told apart from a whole one."""
+        """Nothing of an answer may come before its beginning: what follows could not be told apart from a whole one.
+        And it begins once: what has been streamed of one answer cannot be taken back for another (two streams in one
+        were recorded from a proxy that retried)."""
         if event is not None and event.type == "message_start" and event.message is not None:
+            if self._begun:
+                return ApiError("upstream_malformed", "Upstream began a second answer within the first.")
             self._begun = True
         elif event is not None and not self._begun and event.type in _PARTS:
             return ApiError("upstream_malformed", "Upstream sent a part of an answer before its beginning.")

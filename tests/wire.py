@@ -144,6 +144,7 @@ BREAKS: dict[str, list[Any]] = {
     "clean end": [],
     "error event": [event("error", error={"type": "overloaded_error", "message": "Overloaded, org_12ab"})],
     "nonsense": [b"data: {nonsense\n\n"],
+    "second beginning": [start(), *text_block("Hello"), *end()],
     "not text": [b'data: {"type":"content_block_delta","delta":{"text":"\xff"}}\n\n'],
     "too large": [b"data: " + b"x" * (9 * 1024 * 1024)],
 }

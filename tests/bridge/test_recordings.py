@@ -19,9 +19,6 @@ from tests.shared import needs_recordings, recordings, streams
 pytestmark = needs_recordings
 STREAMS = streams()
 SHAPES = {"tools": AnswerShape(), "functions": AnswerShape(legacy=True)}
-# Where they are known not to agree.
-SPLICED = "a second message_start begins again: what was streamed cannot be taken back, what was folded can"
-KNOWN = {"ver-d9d249ab": SPLICED}
 
 
 async def read_all(content: bytes, size: int) -> tuple[list[Event], ApiError | None]:
@@ -45,7 +42,7 @@ def test_there_are_recordings() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", [one for one in STREAMS if one not in KNOWN])
+@pytest.mark.parametrize("name", STREAMS)
 async def test_the_stream_and_the_whole_answer_agree(name: str, shape: str) -> None:
     events, problem = await read_all(STREAMS[name], 1000)
     folded, meter = fold(events)
@@ -56,13 +53,6 @@ async def test_the_stream_and_the_whole_answer_agree(name: str, shape: str) -> N
     else:
         assert b"[DONE]" not in out and b'"finish_reason":"' not in out
         assert chunks(out)[-1] == problem.body()
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=pytest.mark.xfail(strict=True, reason=KNOWN[one])) for one in KNOWN]
-)
-async def test_where_they_are_known_not_to_agree(name: str) -> None:
-    await test_the_stream_and_the_whole_answer_agree(name, "tools")
 
 
 @pytest.mark.parametrize("name", STREAMS)
