@@ -39,7 +39,7 @@ _TAIL = """
 | empty text | left out (`messages.empty=dropped`) |
 | an assistant message at the end | a prefill on models that take one, else continued (`messages.prefill=emulated`) |
 | `thinking_blocks` of an earlier answer | sent back unchanged, signature and all |
-| `cache_control`, `prompt_cache_breakpoint` | cache breakpoints, the last four of them |
+| `cache_control`, `prompt_cache_breakpoint` | cache breakpoints, the last four of them; an hour after five minutes becomes five minutes (`cache_control=shortened(5m)`) |
 
 Bodies and parts in the shape of the Responses API or of Anthropic's are understood on this URL too.
 

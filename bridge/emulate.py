@@ -2,7 +2,7 @@
 
 ForcedTool    a call that must happen, on models without forced tool choice: the answer is made to have the form of
               the tool's arguments, and told as the call
-PlainJson     one JSON object, where only an instruction asks for it: code fences are taken off
+PlainJson     one JSON object, where only an instruction asks for it: what is said around it is taken off
 """
 
 from __future__ import annotations
@@ -95,38 +95,90 @@ def _call(text: str) -> tuple[str, str] | None:
         return None
 
 
+# Where the object begins: at a brace that a name or the other brace follows (prose has braces too), or the list of
+# objects that a model gave instead. A list of anything else is one only where the text begins with it.
+_OBJECT = re.compile(r'(?:\[\s*)?\{\s*["}]')
+_LIST = re.compile(r'\s*(?:```\w*\s*)?(\[)\s*[\["]')
+_FENCED = re.compile(r"\s*```\w*[ \t\r]*\n(.*?)\s*(?:```)?\s*", re.DOTALL)
+_LONGEST_OPENING = 200  # of what _OBJECT and _LIST match
+_MOST_HELD = 32_768  # characters of prose; what has said more than that is not going to be one object
+
+
 class PlainJson:
-    """Takes a code fence off a JSON answer. Holds back only what may be one."""
+    """Takes off what is said around one JSON object: prose, a code fence. Nothing is told before the object begins and
+    nothing after its end; an answer without one is told as it is, at its end. One object may span several blocks."""
 
     def __init__(self) -> None:
-        self._begun = False
-        self._held = ""
+        self._held = ""  # what came before the object, as long as there is none
+        self._begun = self._gave_up = False
+        self._depth = 0
+        self._quoted = self._escaped = False
+        self._last = -1  # the highest index of a block
 
     def rewrite(self, event: Event) -> Iterator[Event]:
-        if event.type == "content_block_delta" and event.delta and event.delta.text:
-            event.delta.text = self._without_fence(event.delta.text)
-            if event.delta.text:
-                yield event
-            return
-        if event.type == "content_block_stop" and self._held:
-            rest = self._held.rstrip().removesuffix("```").rstrip()
-            self._held = ""
-            if rest:
-                yield Event("content_block_delta", event.index, delta=Delta("text_delta", text=rest))
+        self._last = max(self._last, event.index)
+        match event.type:
+            case "content_block_start" if event.content_block and event.content_block.get("type") == "text":
+                text = event.content_block.get("text") or ""
+                event.content_block = {**event.content_block, "text": self._told(text)}
+            case "content_block_delta" if event.delta and event.delta.text:
+                event.delta.text = self._told(event.delta.text)
+                if not event.delta.text:
+                    return
+            case "message_delta" | "message_stop" if self._held:
+                yield from self._as_it_is()
         yield event
 
-    def _without_fence(self, text: str) -> str:
-        self._held += text
+    def _told(self, text: str) -> str:
+        """What of this text is told now."""
+        if self._gave_up:
+            return text
         if not self._begun:
-            start = self._held.lstrip()
-            if "```".startswith(start[:3]) and not (start.startswith("```") and "\n" in start):
-                return ""
-            self._held = start.split("\n", 1)[1] if start.startswith("```") else start
-            self._begun = True
-        # An end fence and the white space before it are at most this long; more than that is the answer.
-        keep = len(self._held) - len(self._held.rstrip("`\n\r\t "))
-        ready, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
-        return ready
+            seen, self._held = len(self._held), self._held + text
+            begin = self._beginning(max(seen - _LONGEST_OPENING, 0))
+            if begin is None:
+                if len(self._held) <= _MOST_HELD:
+                    return ""
+                self._gave_up, text, self._held = True, self._held, ""
+                return text
+            self._begun, text, self._held = True, self._held[begin:], ""
+        elif not self._depth:
+            return ""  # after its end
+        return text[: self._end(text)]
+
+    def _beginning(self, start: int) -> int | None:
+        a_list = _LIST.match(self._held) if start == 0 else None
+        if a_list:
+            return a_list.start(1)
+        found = _OBJECT.search(self._held, start)
+        return found.start() if found else None
+
+    def _end(self, text: str) -> int:
+        """How much of the text belongs to the object."""
+        for position, character in enumerate(text):
+            if self._escaped:
+                self._escaped = False
+            elif self._quoted:
+                self._escaped, self._quoted = character == "\\", character != '"'
+            elif character == '"':
+                self._quoted = True
+            elif character in "{[":
+                self._depth += 1
+            elif character in "}]":
+                self._depth -= 1
+                if not self._depth:
+                    return position + 1
+        return len(text)
+
+    def _as_it_is(self) -> Iterator[Event]:
+        """There was no object: in a block of its own after all others, for those it came in are closed."""
+        fenced = _FENCED.fullmatch(self._held)
+        text, self._held = fenced[1] if fenced else self._held, ""
+        if text.strip():
+            index = self._last + 1
+            yield Event("content_block_start", index, content_block={"type": "text", "text": ""})
+            yield Event("content_block_delta", index, delta=Delta("text_delta", text=text))
+            yield Event("content_block_stop", index)
 
 
 def through(rewriters: list[Rewriter], events: list[Event]) -> list[Event]:

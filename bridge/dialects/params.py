@@ -48,7 +48,11 @@ PARAMS: dict[str, Param] = {
         Param("parallel_tool_calls", Verdict.TRANSLATED, "`disable_parallel_tool_use`."),
         Param("functions", Verdict.TRANSLATED, "As tools; answered as `function_call`."),
         Param("function_call", Verdict.TRANSLATED, "As `tool_choice`."),
-        Param("response_format", Verdict.TRANSLATED, "json_schema natively; json_object by instruction."),
+        Param(
+            "response_format",
+            Verdict.TRANSLATED,
+            "json_schema natively; json_object by instruction, cut out of what is said around it.",
+        ),
         Param("reasoning_effort", Verdict.ADAPTED, "Thinking and effort, by what the model offers."),
         Param("web_search_options", Verdict.TRANSLATED, "Anthropic's web search; sources as `url_citation`."),
         Param("audio", Verdict.REFUSED, "Claude neither hears nor speaks."),

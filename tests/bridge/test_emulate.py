@@ -112,21 +112,71 @@ def test_code_fences_are_taken_off_however_they_come(texts: tuple[str, ...]) -> 
     assert plain(*texts) == '{"a":1}'
 
 
+@pytest.mark.parametrize(
+    ("said", "object_"),
+    [
+        ('Here it is:\n\n{"a":1}', '{"a":1}'),
+        ('Sure! ```json\n{"a": {"b": [1, "}"]}}\n```\nAnything else?', '{"a": {"b": [1, "}"]}}'),
+        ('Fill {name} in: { "a" : "{\\\\" }. Done {x}.', '{ "a" : "{\\\\" }'),
+        ('{"a":"\\\\\\""} and {"b":2}', '{"a":"\\\\\\""}'),
+        ("An empty one: {}!", "{}"),
+        ('These: [{"a":1}, {"a":2}] are two.', '[{"a":1}, {"a":2}]'),
+        ('["a", {"b":1}]', '["a", {"b":1}]'),
+        ('```\n[["a"], {"b":1}]\n```', '[["a"], {"b":1}]'),
+        ('{"a":{"b":', '{"a":{"b":'),
+    ],
+)
+def test_what_is_said_around_one_object_is_taken_off_however_it_comes(said: str, object_: str) -> None:
+    assert plain(said) == object_
+    assert plain(*said) == object_
+
+
+def test_an_object_in_several_blocks_is_one() -> None:
+    parts = [wire.start(), *wire.text_block("I looked. ", index=0), *wire.text_block('So: {"a"', index=1)]
+    parts += [*wire.text_block(":1", "} Bye.", index=2), *wire.text_block("And {}", index=3), *wire.end()]
+    assert choice(rewritten(PlainJson(), parts))["message"]["content"] == '{"a":1}'
+
+
+def test_text_that_a_block_begins_with_counts() -> None:
+    block = wire.event("content_block_start", index=0, content_block={"type": "text", "text": 'So: {"a'})
+    parts = [wire.start(), block, *wire.text_block('":1}!')[1:], *wire.end()]
+    assert choice(rewritten(PlainJson(), parts))["message"]["content"] == '{"a":1}'
+
+
+def test_what_is_said_beside_a_call_is_told() -> None:
+    parts = [wire.start(), *wire.text_block("Let me look."), *wire.tool_block("{}", index=1), *wire.end("tool_use")]
+    message = choice(rewritten(PlainJson(), parts))["message"]
+    assert message["content"] == "Let me look." and len(message["tool_calls"]) == 1
+
+
+@pytest.mark.parametrize("text", ["x" * 40_000, "{ " * 20_000, "[" * 40_000])
+def test_what_goes_on_without_an_object_is_not_held_for_ever(text: str) -> None:
+    pieces = [text[start : start + 100] for start in range(0, len(text), 100)]
+    events = rewritten(PlainJson(), [wire.start(), *wire.text_block(*pieces)])
+    assert "".join(event.delta.text or "" for event in events if event.delta) == text
+    assert plain(*pieces, ' {"a":1} end') == text + ' {"a":1} end'
+
+
 def test_a_fence_inside_a_text_stays() -> None:
     text = '{"a":"```x\\n``` "}'
     assert plain(*text) == text and plain(text) == text
 
 
-def test_what_is_not_json_is_told_as_it_is() -> None:
-    assert plain("I ", "cannot.") == "I cannot."
+@pytest.mark.parametrize("text", ["I cannot.", "42", "Use {name}.", '{"a', "{", "a { b"])
+def test_what_is_not_json_is_told_as_it_is(text: str) -> None:
+    assert plain(*text) == text
+
+
+def test_of_what_is_not_an_object_a_fence_is_taken_off_still() -> None:
+    assert plain("```json\n42", "\n```\n") == "42"
 
 
 def test_an_answer_of_nothing_stays_one() -> None:
     assert choice(rewritten(PlainJson(), [wire.start(), *wire.text_block(), *wire.end()]))["message"]["content"] == ""
 
 
-def test_only_what_may_be_a_fence_is_held_back() -> None:
-    events = rewritten(PlainJson(), [wire.start(), *wire.text_block('{"a":', "1}", "\n")])
+def test_an_object_is_told_as_it_comes() -> None:
+    events = rewritten(PlainJson(), [wire.start(), *wire.text_block("So: ", '{"a":', "1}", "\n")])
     told = [event.delta.text for event in events if event.delta and event.delta.text]
     assert told == ['{"a":', "1}"]
 
