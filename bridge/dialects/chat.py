@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.dialects import checks, content, history, shapes, tools
+from bridge.dialects import checks, content, history, schema, shapes, tools
 from bridge.dialects.names import Names
 from bridge.dialects.params import PARAMS, Verdict
 from bridge.errors import ApiError
@@ -53,8 +53,9 @@ def read(body: Any, model: str | None = None) -> Reading:
     _judge(body, receipt)
     request: dict[str, Any] = {"model": _model(body, model)}
     names = Names()
-    offered = tools.read(body, names, receipt)
-    wanted = tools.read_form(body, receipt)
+    allowance = schema.Allowance()  # the form of the answer comes first: without it the answer is another
+    wanted = tools.read_form(body, receipt, allowance)
+    offered = tools.read(body, names, receipt, allowance)
     _messages(body, request, wanted.instruction, names, receipt)
     _limits(body, request)
     _stops(body, request, receipt)

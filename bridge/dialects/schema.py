@@ -7,6 +7,7 @@ build-with-claude/structured-outputs, and the transformation in the SDK (anthrop
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -26,18 +27,32 @@ class NotPossible(ValueError):
     """This schema cannot be enforced: it recurses, refers elsewhere, or is larger than the API compiles."""
 
 
-def closed(schema: Schema) -> Schema:
-    """The schema in the supported subset. Raises NotPossible."""
-    transform = _Transform(schema)
+@dataclass(slots=True)
+class Allowance:
+    """What is left of the limits, which hold for all the schemas of a request together."""
+
+    optional: int = MOST_OPTIONAL
+    unions: int = MOST_UNIONS
+
+    def take(self, optional: int, unions: int) -> None:
+        """Raises NotPossible, and takes nothing, if that is more than is left."""
+        if optional > self.optional or unions > self.unions:
+            raise NotPossible("too many optional parameters or unions")
+        self.optional, self.unions = self.optional - optional, self.unions - unions
+
+
+def closed(schema: Schema, allowance: Allowance | None = None, prefix: str = "") -> Schema:
+    """The schema in the supported subset, its definitions' names after `prefix`. Raises NotPossible."""
+    transform = _Transform(schema, prefix)
     result = transform.schema(schema)
-    if transform.optional > MOST_OPTIONAL or transform.unions > MOST_UNIONS:
-        raise NotPossible("too many optional parameters or unions")
+    (allowance or Allowance()).take(transform.optional, transform.unions)
     return result
 
 
 class _Transform:
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: Schema, prefix: str) -> None:
         self.optional = self.unions = 0
+        self._prefix = prefix
         self._definitions = {**_mapping(root.get("definitions")), **_mapping(root.get("$defs"))}
         self._check_recursion()
 
@@ -91,13 +106,13 @@ class _Transform:
 
     def _definitions_of(self, node: Schema) -> Schema:
         inside = {**_mapping(node.get("definitions")), **_mapping(node.get("$defs"))}
-        return {"$defs": {name: self.schema(value) for name, value in inside.items()}} if inside else {}
+        return {"$defs": {self._prefix + name: self.schema(value) for name, value in inside.items()}} if inside else {}
 
     def _reference(self, reference: Any) -> str:
         name = _target(reference)
         if name not in self._definitions:
             raise NotPossible("a reference to something outside the schema")
-        return f"#/$defs/{name}"
+        return f"#/$defs/{self._prefix}{name}"
 
     def _check_recursion(self) -> None:
         for start in self._definitions:

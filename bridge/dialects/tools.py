@@ -41,13 +41,13 @@ class ToolSet:
     legacy: bool = False
 
 
-def read(body: dict[str, Any], names: Names, receipt: Receipt) -> ToolSet:
-    """Raises ApiError (400)."""
+def read(body: dict[str, Any], names: Names, receipt: Receipt, allowance: schema.Allowance | None = None) -> ToolSet:
+    """`allowance`: what the form of the answer has left for strict schemas. Raises ApiError (400)."""
     legacy = bool(body.get("functions")) and not body.get("tools")
     given = (
         [{"type": "function", "function": one} for one in _list(body, "functions")] if legacy else _list(body, "tools")
     )
-    reader = _Reader(names, receipt)
+    reader = _Reader(names, receipt, allowance or schema.Allowance())
     tools = [reader.tool(tool, f"{'functions' if legacy else 'tools'}[{index}]") for index, tool in enumerate(given)]
     _check_unique(tools)
     choice = _choice(body.get("function_call" if legacy else "tool_choice"), tools, names, legacy)
@@ -79,8 +79,8 @@ def _check_unique(tools: list[Tool]) -> None:
 
 
 class _Reader:
-    def __init__(self, names: Names, receipt: Receipt) -> None:
-        self._names, self._receipt = names, receipt
+    def __init__(self, names: Names, receipt: Receipt, allowance: schema.Allowance) -> None:
+        self._names, self._receipt, self._allowance = names, receipt, allowance
         self._strict = 0
         self.custom: set[str] = set()
 
@@ -145,15 +145,15 @@ class _Reader:
         return {**kept, "type": "object", "properties": {**merged, **_mapping(parameters.get("properties"))}}
 
     def _make_strict(self, tool: Tool) -> None:
+        if self._strict == MOST_STRICT:
+            self._receipt.add("tools.strict", f"dropped(over {MOST_STRICT})")
+            return
         try:
-            closed = schema.closed(tool["input_schema"])
+            closed = schema.closed(tool["input_schema"], self._allowance)
         except schema.NotPossible:
             self._receipt.add("tools.strict", "dropped")
             return
         self._strict += 1
-        if self._strict > MOST_STRICT:
-            self._receipt.add("tools.strict", f"dropped(over {MOST_STRICT})")
-            return
         tool.update(input_schema=closed, strict=True)
 
     def _custom(self, custom: dict[str, Any], path: str) -> Tool:
@@ -255,7 +255,7 @@ class AnswerForm:
     instruction: str = ""
 
 
-def read_form(body: dict[str, Any], receipt: Receipt) -> AnswerForm:
+def read_form(body: dict[str, Any], receipt: Receipt, allowance: schema.Allowance | None = None) -> AnswerForm:
     """`response_format`. Raises ApiError (400)."""
     given = body.get("response_format")
     if given is None:
@@ -277,7 +277,7 @@ def read_form(body: dict[str, Any], receipt: Receipt) -> AnswerForm:
         raise checks.missing(f"{path}.schema")
     form = checks.an_object(form, f"{path}.schema")
     try:
-        return AnswerForm({"type": "json_schema", "schema": schema.closed(form)})
+        return AnswerForm({"type": "json_schema", "schema": schema.closed(form, allowance)})
     except schema.NotPossible:
         receipt.add("response_format", "prompted")
         text = msgspec.json.encode(form).decode()

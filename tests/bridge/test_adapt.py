@@ -181,12 +181,39 @@ def test_some_of_several_is_a_choice_of_forms() -> None:
     assert (request["tool_choice"], receipt) == ({"type": "none"}, "tool_choice=emulated")
 
 
+def test_definitions_of_several_move_to_the_root_under_names_of_their_own() -> None:
+    other = {
+        "name": "other",
+        "input_schema": {"type": "object", "properties": {"b": {"$ref": "#/definitions/A"}},
+                         "definitions": {"A": {"type": "string"}}},
+    }  # fmt: skip
+    request, rewriters, receipt = forced(NEW, {"type": "any"}, LOOK, DEFINED, other)
+    form = request["output_config"]["format"]["schema"]
+    assert form["$defs"] == {"t1_A": CLOSED, "t2_A": {"type": "string"}}
+    look, defined, others = (option["properties"]["arguments"] for option in form["anyOf"])
+    assert look == CLOSED and all("$defs" not in option for option in (defined, others))
+    assert defined["properties"] == {"a": {"$ref": "#/$defs/t1_A"}}
+    assert others["properties"] == {"b": {"$ref": "#/$defs/t2_A"}}
+    assert (len(rewriters), receipt) == (1, "tool_choice=emulated")
+
+
+def test_a_choice_of_more_than_the_api_compiles_is_asked_for_in_words() -> None:
+    wide = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(13)}}
+    tools = [{"name": name, "input_schema": wide} for name in ("one", "two")]
+    assert forced(NEW, {"type": "any"}, tools[0])[2] == "tool_choice=emulated"
+    assert forced(NEW, {"type": "any"}, *tools)[2] == "tool_choice=prompted"
+
+
+def test_tools_that_cannot_be_called_are_not_strict() -> None:
+    request, _, _ = forced(NEW, {"type": "any"}, {**LOOK, "strict": True}, {**FIND, "strict": True})
+    assert all("strict" not in tool for tool in request["tools"])
+
+
 @pytest.mark.parametrize(
     ("choice", "tools", "named"),
     [
         ({"type": "tool", "name": "tree"}, [LOOK, RECURSIVE], "tree"),
         ({"type": "any"}, [LOOK, RECURSIVE], "look or tree"),
-        ({"type": "any"}, [LOOK, DEFINED], "look or defined"),
     ],
 )
 def test_what_has_no_form_is_asked_for_in_words(choice: Any, tools: Any, named: str) -> None:
@@ -298,8 +325,44 @@ def test_tools_and_the_system_prompt_come_first_in_the_prefix() -> None:
 
 
 def test_automatic_caching_takes_one_of_the_four() -> None:
-    request, receipt = marked(4, **MARK)
-    assert (marks(request), receipt) == ([False, True, True, True, True], "cache_control=limited(4)")
+    content = [{"type": "text", "text": str(number), **MARK} for number in range(4)]
+    last = {"type": "text", "text": "last"}
+    request, receipt = adapted(NEW, {"role": "user", "content": [*content, last]}, **MARK)
+    assert (marks(request), receipt) == ([False, True, True, True, False, True], "cache_control=limited(4)")
+
+
+def test_automatic_caching_where_a_breakpoint_stands_already_is_that_one() -> None:
+    request, receipt = marked(4, cache_control={"type": "ephemeral", "ttl": "1h"})
+    assert (marks(request), receipt) == ([True] * 4 + [False], "")
+
+
+def lives(*wanted: str, automatic: str = "") -> tuple[list[str | None], str]:
+    """What becomes of breakpoints that are to live so long, in the order of the prefix; "" has none."""
+    marks = {
+        "": {},
+        "default": MARK,
+        **{ttl: {"cache_control": {"type": "ephemeral", "ttl": ttl}} for ttl in ("5m", "1h")},
+    }
+    content = [{"type": "text", "text": "x", **marks[ttl]} for ttl in wanted]
+    top = {"cache_control": {"type": "ephemeral", "ttl": automatic}} if automatic else {}
+    request, receipt = adapted(NEW, {"role": "user", "content": content}, **top)
+    found = [block.get("cache_control") for block in (*request["messages"][0]["content"], request)]
+    return [mark.get("ttl", "default") if mark else None for mark in found], receipt
+
+
+@pytest.mark.parametrize(
+    ("wanted", "automatic", "sent", "receipt"),
+    [
+        (("1h", "1h", "5m", "default"), "", ["1h", "1h", "5m", "default", None], ""),
+        (("5m", "1h"), "", ["5m", "default", None], "cache_control=shortened(5m)"),
+        (("1h", "default", "1h", ""), "1h", ["1h", "default", "default", None, "default"],
+         "cache_control=shortened(5m)"),
+        (("1h", ""), "5m", ["1h", None, "5m"], ""),
+        (("5m", "1h", "1h", "1h", "1h"), "", [None, "1h", "1h", "1h", "1h", None], "cache_control=limited(4)"),
+    ],
+)  # fmt: skip
+def test_an_hour_comes_before_five_minutes(wanted: Any, automatic: str, sent: Any, receipt: str) -> None:
+    assert lives(*wanted, automatic=automatic) == (sent, receipt)
 
 
 def test_breakpoints_inside_results_count_too() -> None:

@@ -191,6 +191,27 @@ def test_only_so_many_tools_can_be_strict() -> None:
     assert str(reading.receipt) == "tools.strict=dropped(over 20)"
 
 
+NULLABLE = {
+    "type": "object",
+    "properties": {f"p{number}": {"type": ["string", "null"]} for number in range(6)},
+    "required": [f"p{number}" for number in range(6)],
+}
+
+
+def test_the_apis_limits_hold_for_all_the_schemas_of_a_request() -> None:
+    reading = read(tools=[function(f"f{number}", NULLABLE, strict=True) for number in range(3)])
+    assert ["strict" in tool for tool in reading.request["tools"]] == [True, True, False]
+    assert str(reading.receipt) == "tools.strict=dropped"
+
+
+def test_the_form_of_the_answer_has_its_share_first() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": NULLABLE}}
+    tools = [function(f"f{number}", NULLABLE, strict=True) for number in range(2)]
+    reading = read(tools=tools, response_format=form)
+    assert "format" in reading.request["output_config"]
+    assert ["strict" in tool for tool in reading.request["tools"]] == [True, False]
+
+
 # --- free text ---
 
 
