@@ -30,6 +30,7 @@ from bridge.upstream import Upstream  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
+from tenants.budgets import Budgets  # noqa: E402
 from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
 from tenants.journal import Journal  # noqa: E402
@@ -95,12 +96,15 @@ class Application:
         self._database = Database()
         self._journal = Journal(settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
         self._ledger = Ledger(self._journal, self._database, settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
+        self._budgets = Budgets(self._database)
         self._services = make_services()
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS)
         await gate.poll()
         self._api.open(gate, self._journal, self._services)
         self._nightly = Nightly()
-        background = (gate.watch(), self._ledger.run(), self._gauge(), self._nightly.run())
+        background = (
+            gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run()
+        )  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in background]
         # What was made so far stays for ever: the collector need not look at it again.
         gc.collect()
@@ -119,6 +123,7 @@ class Application:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._ledger.close()
+        await self._budgets.close()
         for listing in self._services.listings.values():
             listing.close()
         for upstream in filter(None, {self._services.live, self._services.test}):

@@ -193,6 +193,30 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 
+# --- Alerts of budgets, where a tenant names no places of its own ---------------------------------------------------
+
+ALERT_EMAILS = env.items("ALERT_EMAILS")
+ALERT_WEBHOOK = env.url("ALERT_WEBHOOK", "")
+ALERT_PRIVATE_NETWORKS = env.flag("ALERT_PRIVATE_NETWORKS")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.read("ALERT_FROM", "bridge@localhost")
+EMAIL_URL = env.read("EMAIL_URL")
+
+
+def _email() -> dict[str, Any]:
+    known = EMAIL_URL.startswith(("smtp://", "smtps://", "smtp+tls://", "smtp+ssl://", "consolemail://"))
+    try:
+        found: dict[str, Any] = dict(env.env.email_url_config(EMAIL_URL)) if known else {}
+    except (ValueError, KeyError):
+        found = {}
+    if not found:  # the text is not shown: it holds a password
+        raise ImproperlyConfigured("EMAIL_URL is not valid: it accepts smtp+tls://user:password@host:587.")
+    return found
+
+
+if EMAIL_URL:
+    vars().update(_email())
+EMAIL_TIMEOUT = 10
+
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ["json", "text"])
 LOGGING: dict[str, Any] = {
     "version": 1,

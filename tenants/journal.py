@@ -328,11 +328,13 @@ def rows(content: bytes) -> list[Columns]:
 
 
 def as_row(request_id: uuid.UUID, columns: Columns, ended: bool = True) -> Columns:
-    """Columns as the record wants them. Without an end: interrupted, charged for what was seen, said to be a bound."""
+    """Columns as the record wants them. Without an end: interrupted, charged for what was seen (or, where there is a
+    hold, for all of that), said to be a bound."""
     row = {**columns, "id": request_id}
     if not ended:
         if row["state"] != State.ADMITTED:
             row["usage_source"] = UsageSource.BOUND
+            row["cost_nanos"] = row.get("held_nanos", row.get("cost_nanos"))
         row.update(state=State.INTERRUPTED, error_code="worker_died")
     return row
 

@@ -16,6 +16,7 @@ from tenants import ids, keys
 from tenants.aliases import ModelAlias
 from tenants.installation import GateModel, GateQuerySet
 from tenants.records import MODES
+from tenants.spending import Budget
 from tenants.values import Caller, Mode
 
 if TYPE_CHECKING:
@@ -177,5 +178,6 @@ class KeySecret(GateModel):
             aliases=ModelAlias.of(tenant),
             strict=key.compat == "strict",
             auto_cache=key.auto_cache,
+            budgets=Budget.objects.rules_of(key),
             barred="revoked" if key.revoked_at else "suspended" if tenant.suspended_at else "",
         )

@@ -17,7 +17,7 @@ from django.db import DatabaseError, Error, InterfaceError, OperationalError, mo
 from tenants import ids, journal, partitions
 from tenants.database import Database
 from tenants.journal import Columns, Journal
-from tenants.models import RECORD_COLUMNS, KeySecret, RequestRecord, UsageDay
+from tenants.models import RECORD_COLUMNS, Hold, KeySecret, RequestRecord, UsageDay
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +133,7 @@ def _store(rows: list[Columns]) -> None:
     """The one place where a record becomes final, and all that follows from it, in the caller's transaction."""
     finals = RequestRecord.objects.write(rows)
     UsageDay.objects.add(finals)
+    Hold.objects.settle(finals)
 
 
 def _write_singly(rows: list[Columns], directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""The tables: people and tenants here; keys, aliases, the installation, usage and the record in files of their own."""
+"""The tables: people and tenants here; keys, aliases, budgets, usage, the record and the site in files of their own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
 
+from tenants.alerts import Alert
 from tenants.aliases import ModelAlias
 from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
+from tenants.spending import Budget, BudgetWindow, Hold, Holder
 from tenants.usage import UsageDay
+from tenants.windows import check_zone
 
 
 class User(AbstractUser):
@@ -27,6 +30,15 @@ class Tenant(GateModel):
     slug = models.SlugField(unique=True, max_length=60, help_text="Short name for commands and exports, e.g. acme.")
     name = models.CharField(max_length=120)
     note = models.TextField(blank=True)
+    time_zone = models.CharField(
+        max_length=64, default="UTC", validators=[check_zone], help_text="Where its days begin, e.g. Europe/Berlin."
+    )
+    alert_emails = models.TextField(
+        blank=True, help_text="Who hears of budgets at 50, 80 and 100 %: addresses, one a line. Empty: the site's."
+    )
+    alert_webhook = models.URLField(
+        max_length=500, blank=True, help_text="Where the same goes as a signed POST: https only. Empty: the site's."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     retention_days = models.PositiveIntegerField(
@@ -65,6 +77,6 @@ class Tenant(GateModel):
 
 
 __all__ = [
-    "MODES", "RECORD_COLUMNS", "ApiKey", "Installation", "Issued", "KeySecret", "ModelAlias", "RequestRecord", "Tenant",
-    "UsageDay", "User",
+    "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "Budget", "BudgetWindow", "Hold", "Holder", "Installation", "Issued",
+    "KeySecret", "ModelAlias", "RequestRecord", "Tenant", "UsageDay", "User",
 ]  # fmt: skip

@@ -81,6 +81,9 @@ class RequestRecord(models.Model):
     web_searches = models.PositiveIntegerField(default=0)
     usage_source = models.CharField(max_length=10, choices=USAGE_SOURCES, blank=True)
     cost_nanos = models.BigIntegerField(null=True, blank=True, help_text="Nano-dollars; empty: not priced.")
+    held_nanos = models.BigIntegerField(
+        null=True, blank=True, help_text="Held of its budgets until it was final; a higher cost overshot them."
+    )
     cost_lines = models.JSONField(null=True, blank=True)
 
     queue_us = models.BigIntegerField(null=True, blank=True, help_text="Microseconds until it was sent upstream.")

@@ -36,6 +36,16 @@ class UsageSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetRule:
+    """A budget as the gate knows it. Its limit is read from the database whenever something is held."""
+
+    id: int
+    scope: str  # key or tenant
+    window: str  # day, week, month or total
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who a key belongs to and what it may do, as the gate knows it."""
 
@@ -51,6 +61,7 @@ class Caller:
     aliases: Mapping[str, str] = field(default_factory=dict)  # other names for models
     strict: bool = False  # refuse what would be ignored
     auto_cache: bool = False  # cache long prompts that bring no breakpoints
+    budgets: tuple[BudgetRule, ...] = ()  # none for a test key: it costs nothing
     barred: str = ""  # why a key that is known may not be used: revoked, rotated or suspended
 
 
