@@ -12,8 +12,11 @@ def main() -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    from tenants import actors
+
     try:
-        execute_from_command_line(sys.argv)
+        with actors.acting(actors.of_command(sys.argv)):
+            execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"bridge: {error}")
 

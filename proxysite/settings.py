@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,6 +52,15 @@ def _kept(name: str, text: str) -> dict[int, bytes]:
 SECRET_KEY = env.secret("SECRET_KEY", DATA_DIR, EMBEDDED_DATABASE)
 KEY_PEPPERS = _kept("KEY_PEPPERS", env.secret("KEY_PEPPERS", DATA_DIR, EMBEDDED_DATABASE))
 ENCRYPTION_KEYS = _kept("ENCRYPTION_KEYS", env.secret("ENCRYPTION_KEYS", DATA_DIR, EMBEDDED_DATABASE))
+
+
+def _audit_keys() -> dict[int, bytes]:
+    """A text alone is number 1, so that a first key needs no number."""
+    text = env.secret("AUDIT_KEY", DATA_DIR, EMBEDDED_DATABASE)
+    return _numbered("AUDIT_KEY", text if re.match(r"\d+:", text) else f"1:{text}")
+
+
+AUDIT_KEYS = _audit_keys()
 
 # --- Upstream -------------------------------------------------------------------------------------------------------
 
@@ -109,6 +119,7 @@ MIDDLEWARE = [  # the console door only: the API door runs none (proxysite/door.
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "proxysite.acting.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "tenants.admin.middleware.ConsoleMiddleware",

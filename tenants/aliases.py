@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class ModelAlias(GateModel):
     """Another name for a model: for one tenant, or for all. The tenant's own wins."""
 
+    audit_name = "alias"
+
     tenant = models.ForeignKey(
         "tenants.Tenant",
         models.CASCADE,

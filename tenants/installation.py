@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 from django.db import models, transaction
 from django.db.models import F, Q
 
+from tenants.audit import AuditEvent
+from tenants.audited import Audited, AuditedQuerySet
+
 
 class Installation(models.Model):
     """The one row that says what this site is.
@@ -44,12 +47,15 @@ class Installation(models.Model):
         row, _ = cls.objects.get_or_create(pk=1)
         changed = [name for name, print_ in current.items() if row.fingerprints.get(name, print_) != print_]
         if not changed and not current.keys() <= row.fingerprints.keys():
-            row.fingerprints = {**row.fingerprints, **current}
-            row.save(update_fields=["fingerprints"])
+            new = sorted(current.keys() - row.fingerprints.keys())
+            with transaction.atomic():
+                row.fingerprints = {**row.fingerprints, **current}
+                row.save(update_fields=["fingerprints"])
+                AuditEvent.objects.append("installation.secret_remembered", kind="installation", after={"names": new})
         return changed
 
 
-class GateQuerySet(models.QuerySet[Any]):
+class GateQuerySet(AuditedQuerySet):
     """Changes to these rows reach the gate of every worker: they bump the revision in the same transaction."""
 
     def update(self, **changes: Any) -> int:
@@ -65,7 +71,7 @@ class GateQuerySet(models.QuerySet[Any]):
         return result
 
 
-class GateModel(models.Model):
+class GateModel(Audited):
     """A row that the gate caches."""
 
     objects: ClassVar[models.Manager[Any]] = models.Manager.from_queryset(GateQuerySet)()

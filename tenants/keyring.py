@@ -71,6 +71,8 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
 class ApiKey(GateModel):
     """A virtual key. Its secrets may change (rotation); name, rights and history stay."""
 
+    audit_name = "key"
+
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
     tenant = models.ForeignKey("tenants.Tenant", models.PROTECT, related_name="keys")
     name = models.CharField(max_length=120, help_text="What it is for, e.g. “support bot, production”.")
@@ -114,7 +116,8 @@ class ApiKey(GateModel):
         """Refuses the key from now on (within a second on every worker). The row and its history stay."""
         if self.revoked_at is None:
             self.revoked_at, self.revoked_by, self.revoked_reason = timezone.now(), str(by), reason[:250]
-            self.save(update_fields=["revoked_at", "revoked_by", "revoked_reason"])
+            fields = ["revoked_at", "revoked_by", "revoked_reason"]
+            self.save(update_fields=fields, action="key.revoked", reason=reason)
 
     @property
     def status(self) -> str:
@@ -145,6 +148,8 @@ class KeySecretQuerySet(GateQuerySet):
 class KeySecret(GateModel):
     """One secret of a key: only its digest is kept, under a numbered pepper that the database never sees."""
 
+    audit_part = "secret"
+
     key = models.ForeignKey(ApiKey, models.CASCADE, related_name="secrets")
     public_id = models.CharField(max_length=8, unique=True, editable=False)
     hint = models.CharField(max_length=40, editable=False)
@@ -161,6 +166,11 @@ class KeySecret(GateModel):
 
     def __str__(self) -> str:
         return self.hint
+
+    @classmethod
+    def audit_subject(cls, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        tenant = ApiKey.objects.filter(pk=row["key_id"]).values_list("tenant_id", flat=True).first()
+        return {"kind": "key", "id": row["key_id"], "label": row["hint"], "tenant_id": tenant}
 
     def as_caller(self) -> Caller:
         key, tenant = self.key, self.key.tenant

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.models import AbstractUser
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
 from django.utils import timezone
 
 from tenants.alerts import Alert
 from tenants.aliases import ModelAlias
+from tenants.audit import AuditEvent
+from tenants.audited import Audited, AuditedQuerySet
 from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
@@ -16,12 +20,29 @@ from tenants.usage import UsageDay
 from tenants.windows import check_zone
 
 
-class User(AbstractUser):
+class People(UserManager.from_queryset(AuditedQuerySet)):  # type: ignore[misc]
+    use_in_migrations = False
+
+
+class User(Audited, AbstractUser):
     """Someone who may open the console."""
+
+    audit_name = "user"
 
     must_change_password = models.BooleanField(
         default=False, help_text="Asked for a password of their own before anything else."
     )
+
+    objects: ClassVar[People] = People()
+
+    class Meta(AbstractUser.Meta):
+        pass
+
+    def save(self, *args: Any, action: str = "", **kwargs: Any) -> None:
+        """A new password is told as that; the same one under a newer hash (Django's doing) as a mere change."""
+        if vars(self).get("_password") is not None and not self._state.adding:
+            action = action or "user.password_changed"
+        super().save(*args, action=action, **kwargs)
 
 
 class Tenant(GateModel):
@@ -56,14 +77,14 @@ class Tenant(GateModel):
     def __str__(self) -> str:
         return self.name
 
-    def suspend(self) -> None:
+    def suspend(self, reason: str = "") -> None:
         """Refuses every key of the tenant from now on (within a second on every worker)."""
         self.suspended_at = timezone.now()
-        self.save(update_fields=["suspended_at"])
+        self.save(update_fields=["suspended_at"], action="tenant.suspended", reason=reason)
 
-    def resume(self) -> None:
+    def resume(self, reason: str = "") -> None:
         self.suspended_at = None
-        self.save(update_fields=["suspended_at"])
+        self.save(update_fields=["suspended_at"], action="tenant.resumed", reason=reason)
 
     def hold(self, reason: str) -> None:
         """Legal hold: nothing recorded of it is pruned or erased until it is released."""
@@ -77,6 +98,6 @@ class Tenant(GateModel):
 
 
 __all__ = [
-    "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "Budget", "BudgetWindow", "Hold", "Holder", "Installation", "Issued",
-    "KeySecret", "ModelAlias", "RequestRecord", "Tenant", "UsageDay", "User",
+    "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
+    "Installation", "Issued", "KeySecret", "ModelAlias", "RequestRecord", "Tenant", "UsageDay", "User",
 ]  # fmt: skip

@@ -75,6 +75,7 @@ class Server:
             self.env.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
             self.env.setdefault("KEY_PEPPERS", f"1:{secrets.token_urlsafe(48)}")
             self.env.setdefault("ENCRYPTION_KEYS", f"1:{secrets.token_urlsafe(48)}")
+            self.env.setdefault("AUDIT_KEY", f"1:{secrets.token_urlsafe(48)}")
         self._process: subprocess.Popen[bytes] | None = None
         self._test_key = ""
 

@@ -22,7 +22,7 @@ SUSPEND: Verb[Tenant] = Verb(
     title="Suspend a tenant",
     warning="Every request with any of its keys will be refused until the tenant is resumed.",
     past="Suspended",
-    act=lambda tenant, reason, by: tenant.suspend(),
+    act=lambda tenant, reason, by: tenant.suspend(reason),
     applies=lambda tenant: tenant.suspended_at is None,
 )
 RESUME: Verb[Tenant] = Verb(
@@ -30,7 +30,7 @@ RESUME: Verb[Tenant] = Verb(
     title="Resume a tenant",
     warning="Its keys will work again, except those that are revoked or expired.",
     past="Resumed",
-    act=lambda tenant, reason, by: tenant.resume(),
+    act=lambda tenant, reason, by: tenant.resume(reason),
     applies=lambda tenant: tenant.suspended_at is not None,
     harmful=False,
 )

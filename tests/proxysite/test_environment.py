@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BROUGHT = {"SECRET_KEY": "s" * 50, "KEY_PEPPERS": "1:" + "a" * 40, "ENCRYPTION_KEYS": "1:" + "b" * 40}
+BROUGHT = {
+    "SECRET_KEY": "s" * 50,
+    "KEY_PEPPERS": "1:" + "a" * 40,
+    "ENCRYPTION_KEYS": "1:" + "b" * 40,
+    "AUDIT_KEY": "c" * 40,
+}
 SOURCES = ("proxysite/settings.py", "proxysite/bootstrap.py")
 
 
@@ -46,6 +51,7 @@ def test_every_variable_is_documented_and_no_other(document: str) -> None:
         ({"KEY_PEPPERS": "short"}, "KEY_PEPPERS is not valid: it accepts 1:SECRET"),
         ({"KEY_PEPPERS": "x:" + "a" * 40}, "KEY_PEPPERS is not valid"),
         ({"DATABASE_URL": "nonsense"}, "SECRET_KEY is not set: with DATABASE_URL it is required"),
+        ({"AUDIT_KEY": "short"}, "AUDIT_KEY is not valid"),
         ({"ENCRYPTION_KEYS": "1:short"}, "ENCRYPTION_KEYS is not valid: it accepts 1:SECRET"),
         ({"DATABASE_URL": "nonsense", **BROUGHT, "ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS is not set"),
         (
@@ -72,7 +78,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
 
 
 def test_secrets_are_made_once_for_this_user_only(tmp_path: Path) -> None:
-    script = "from proxysite import settings; print(settings.SECRET_KEY, settings.KEY_PEPPERS)"
+    script = "from proxysite import settings; print(settings.SECRET_KEY, settings.KEY_PEPPERS, settings.AUDIT_KEYS)"
     env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "data")}
     starts = [
         subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=env, stdout=subprocess.PIPE) for _ in range(4)
@@ -83,4 +89,4 @@ def test_secrets_are_made_once_for_this_user_only(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
     for path in (tmp_path / "data" / "secrets").iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
-    assert len(list((tmp_path / "data" / "secrets").iterdir())) == 3
+    assert len(list((tmp_path / "data" / "secrets").iterdir())) == 4

@@ -134,9 +134,19 @@ def test_other_peppers_than_the_database_was_made_with_are_refused(capsys: pytes
         pytest.raises(CommandError, match="KEY_PEPPERS 1 is not what"),
     ):
         call_command("serve")
+    with (
+        override_settings(AUDIT_KEYS={1: b"another" * 8}),
+        pytest.raises(CommandError, match="AUDIT_KEY 1 is not what"),
+    ):
+        call_command("serve")
     with override_settings(KEY_PEPPERS={**settings.KEY_PEPPERS, 2: b"second" * 8}):
         started(capsys)
-    assert set(Installation.objects.get().fingerprints) == {"KEY_PEPPERS 1", "KEY_PEPPERS 2", "ENCRYPTION_KEYS 1"}
+    assert set(Installation.objects.get().fingerprints) == {
+        "AUDIT_KEY 1",
+        "KEY_PEPPERS 1",
+        "KEY_PEPPERS 2",
+        "ENCRYPTION_KEYS 1",
+    }
 
 
 # --- keys on the command line ---

@@ -129,15 +129,20 @@ def _prepare_database(migrate: bool) -> None:
         raise CommandError(f"The database cannot be used: {str(error).splitlines()[0]}") from None
     if changed:
         raise CommandError(
-            f"{', '.join(changed)} is not what this database was made with: keys would be refused, or what is "
-            "encrypted lost. Bring the old secret back (add new ones under new numbers)."
+            f"{', '.join(changed)} is not what this database was made with: keys would be refused, what is "
+            "encrypted lost, or the audit trail not verify. Bring the old secret back (add new ones under new numbers)."
         )
 
 
 def _fingerprints() -> dict[str, str]:
     """Enough to recognise a secret, useless for finding it."""
+    secrets = {
+        "KEY_PEPPERS": settings.KEY_PEPPERS,
+        "ENCRYPTION_KEYS": settings.ENCRYPTION_KEYS,
+        "AUDIT_KEY": settings.AUDIT_KEYS,
+    }
     return {
         f"{name} {number}": hmac.digest(secret, b"bridge:fingerprint", hashlib.sha256).hex()[:16]
-        for name in ("KEY_PEPPERS", "ENCRYPTION_KEYS")
-        for number, secret in getattr(settings, name).items()
+        for name, numbered in secrets.items()
+        for number, secret in numbered.items()
     }
