@@ -89,12 +89,12 @@ class Tenant(GateModel):
     def hold(self, reason: str) -> None:
         """Legal hold: nothing recorded of it is pruned or erased until it is released."""
         self.held_at, self.held_reason = timezone.now(), reason[:250]
-        self.save(update_fields=["held_at", "held_reason"])
+        self.save(update_fields=["held_at", "held_reason"], action="tenant.held", reason=reason)
 
     def release(self) -> None:
         """Ends the legal hold: what its retention no longer covers goes with the next pruning."""
         self.held_at, self.held_reason = None, ""
-        self.save(update_fields=["held_at", "held_reason"])
+        self.save(update_fields=["held_at", "held_reason"], action="tenant.released")
 
 
 __all__ = [
