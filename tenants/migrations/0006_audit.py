@@ -17,7 +17,7 @@ def unprotect(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0004_retention'),
+        ('tenants', '0005_budgets'),
     ]
 
     operations = [
