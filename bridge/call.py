@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from bridge import telemetry
+from bridge.belongings import Belongings
 from bridge.choices import Readable
 from bridge.errors import ApiError
 from bridge.grant import Grant
@@ -41,6 +42,7 @@ class Call:
     meter: Meter | Meters | None = None
     first_token: float | None = None
     answer: Readable | None = None
+    belongings: Belongings | None = None
     grant: Grant = field(default_factory=Grant)
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 

@@ -6,6 +6,7 @@ assistant's turn. Source: platform.claude.com/docs/en/build-with-claude/handling
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -20,8 +21,8 @@ MOST_CONTINUATIONS = 5
 class ContinuedAnswer:
     """Reads like an Answer. What a pause hides is left out; block indexes and token counts go on where they were."""
 
-    def __init__(self, upstream: Upstream, request: dict[str, Any], answer: Answer) -> None:
-        self._upstream, self._request, self._answer = upstream, request, answer
+    def __init__(self, upstream: Upstream, request: dict[str, Any], answer: Answer, headers: Mapping[str, str]) -> None:
+        self._upstream, self._request, self._answer, self._headers = upstream, request, answer, headers
         self._fold = Fold()
         self._blocks = 0  # of the parts before this one
         self._spent = WireUsage()  # by them
@@ -78,7 +79,8 @@ class ContinuedAnswer:
         self._request = {**self._request, "messages": [*self._request["messages"], turn]}
         self._fold = Fold()
         await self._answer.aclose()
-        self._answer = await self._upstream.send(msgspec.json.encode({**self._request, "stream": True}), retry=False)
+        body = msgspec.json.encode({**self._request, "stream": True})
+        self._answer = await self._upstream.send(body, retry=False, headers=self._headers)
         self.attempts += self._answer.attempts
 
 

@@ -14,6 +14,7 @@ import msgspec
 from bridge import listing
 from bridge.adapt import refuse_losses
 from bridge.admission import admit
+from bridge.belongings import Belongings
 from bridge.caching import cache_long_prompt
 from bridge.call import Call, Ended
 from bridge.catalog import Catalog, Model
@@ -25,7 +26,7 @@ from bridge.listing import Listing
 from bridge.prices import Prices
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
-from bridge.wire.anthropic import Event
+from bridge.wire.anthropic import Event, Frame
 from tenants.pseudonym import pseudonym
 from tenants.values import Caller, Mode, State
 
@@ -43,6 +44,7 @@ class Services:
     test: Upstream
     listings: Mapping[Mode, Listing]
     prices: Prices
+    secret: str  # for what is given to one tenant and taken back from nobody else
 
     def upstream(self, caller: Caller) -> Upstream:
         """Where this caller's requests go: a test key's always to the sandbox. Raises ApiError (503)."""
@@ -55,6 +57,11 @@ class Services:
                 retry=False,
             )
         return self.live
+
+    def belongings(self, caller: Caller) -> Belongings | None:
+        """What this caller may name of the upstream account; None: all of it, for it is the tenant's own."""
+        shared = self.upstream(caller) in (self.live, self.test)
+        return Belongings(self.secret, caller.tenant_id) if shared else None
 
     def chosen(self, caller: Caller, name: str) -> tuple[str, Model]:
         """What this name stands for with this caller, as it is sent on, and its model. Raises ApiError (404)."""
@@ -88,6 +95,9 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
     request = {**question.fit(model, end_user), "model": target}
     _apply_rights(call.caller, dialect, question, request)
     upstream = services.upstream(call.caller)
+    call.belongings = services.belongings(call.caller)
+    if call.belongings is not None:
+        request = call.belongings.opened(request)
     await admit(services, dialect, call, question, request, model)
     content = msgspec.json.encode({**request, "stream": True})
     meter = call.sent(
@@ -106,7 +116,7 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
         sent = await upstream.send(
             content, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays
         )
-        return ContinuedAnswer(upstream, request, sent) if pauses else sent
+        return ContinuedAnswer(upstream, request, sent, question.headers) if pauses else sent
 
     call.answer = answer = await (send() if question.choices == 1 else open_all(send, question.choices))
     call.entry.note(attempts=answer.attempts, upstream_id=answer.upstream_id)
@@ -132,8 +142,10 @@ async def count_tokens(services: Services, caller: Caller, asked: Asked) -> Any:
     """How many tokens a Messages request would be, as upstream counts them. Costs nothing. Raises ApiError."""
     question = MESSAGES.read_count(asked)
     target, model = services.chosen(caller, question.alias)
-    content = msgspec.json.encode({**question.fit(model, ""), "model": target})
-    return await services.upstream(caller).post("/v1/messages/count_tokens", content, question.headers)
+    request = {**question.fit(model, ""), "model": target}
+    upstream, own = services.upstream(caller), services.belongings(caller)
+    content = msgspec.json.encode(own.opened(request) if own is not None else request)
+    return await upstream.post("/v1/messages/count_tokens", content, question.headers)
 
 
 async def models(services: Services, caller: Caller) -> list[dict[str, Any]]:
@@ -176,7 +188,7 @@ async def _whole(call: Call, answer: Readable, whole: Whole) -> bytes:
     """Puts the answer together; the record is closed before it leaves."""
     try:
         while not answer.done:
-            whole.feed(_metered(call, await answer.read()), answer.take())
+            whole.feed(_metered(call, await answer.read()), _frames(call, answer))
             _note_progress(call)
     finally:
         await answer.aclose()
@@ -190,7 +202,7 @@ async def _stream(call: Call, answer: Readable, stream: Stream) -> AsyncIterator
     call.streaming = True
     try:
         while not answer.done:
-            part = stream.feed(_metered(call, await answer.read()), answer.take())
+            part = stream.feed(_metered(call, await answer.read()), _frames(call, answer))
             if stream.done:
                 _settle_answered(call, stream)
             else:
@@ -218,6 +230,12 @@ def _metered(call: Call, events: list[Event]) -> list[Event]:
     for event in events:
         call.meter.feed(event)
     return events
+
+
+def _frames(call: Call, answer: Readable) -> list[Frame]:
+    """The bytes of what was read last, fit for this tenant."""
+    frames = answer.take()
+    return call.belongings.sealed(frames) if call.belongings is not None else frames
 
 
 def _settle_answered(call: Call, told: Telling) -> None:

@@ -142,7 +142,7 @@ def make_services() -> Services:
         headers = {"x-api-key": settings.ANTHROPIC_API_KEY, "anthropic-version": settings.ANTHROPIC_VERSION}
         live = Upstream(network_transport(), settings.ANTHROPIC_BASE_URL, headers, in_flight=settings.MAX_IN_FLIGHT)
     listings = {mode: Listing(models) for mode in Mode}
-    return Services(models, live, sandbox, listings, Prices(models))
+    return Services(models, live, sandbox, listings, Prices(models), settings.SECRET_KEY)
 
 
 def _unapplied() -> bool:
