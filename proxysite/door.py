@@ -60,7 +60,7 @@ class Gone(Exception):
 class Exchange:
     """One request and its answer."""
 
-    __slots__ = ("call", "dialect", "headers", "id", "receive", "scope", "send", "started", "task", "watcher")
+    __slots__ = ("call", "cut", "dialect", "headers", "id", "receive", "scope", "send", "started", "task", "watcher")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
@@ -70,16 +70,20 @@ class Exchange:
         self.headers = Headers(Credentials())
         self.dialect: Dialect = CHAT  # until the path says what is spoken there
         self.call: Call | None = None
+        self.cut: Ended | None = None  # why its task was cancelled
         self.watcher: asyncio.Task[None] | None = None
 
     def end(self, why: Ended) -> None:
-        """Cancels the call, once."""
-        if self.call is not None and self.call.ended is None and self.task is not None:
+        """Cancels what is under way, once."""
+        if self.cut is not None or self.task is None or (self.call is not None and self.call.ended is not None):
+            return
+        self.cut = why
+        if self.call is not None:
             self.call.ended = why
-            self.task.cancel()
+        self.task.cancel()
 
     def watch(self) -> None:
-        """From here on a client that hangs up ends the call."""
+        """From here on a client that hangs up ends what is done for it."""
         self.watcher = asyncio.create_task(self._until_gone())
 
     async def _until_gone(self) -> None:
@@ -117,7 +121,7 @@ class ApiDoor(ASGIHandler):
         except Gone:
             pass
         except asyncio.CancelledError:
-            if exchange.call is None or exchange.call.ended is None or exchange.task is None:
+            if exchange.cut is None or exchange.task is None:
                 raise
             exchange.task.uncancel()
         finally:
@@ -137,7 +141,7 @@ class ApiDoor(ASGIHandler):
         except ApiError as error:
             problem = error
         except asyncio.CancelledError:
-            if exchange.call is None or exchange.call.ended is not Ended.DRAIN or exchange.task is None:
+            if exchange.cut is not Ended.DRAIN or exchange.task is None:
                 raise
             exchange.task.uncancel()
             problem = shutdown()
@@ -174,7 +178,7 @@ class ApiDoor(ASGIHandler):
         else:
             caller = None
         body = await self._body(exchange) if scope["method"] == "POST" else b""
-        if exchange.call is not None:
+        if scope["method"] == "POST":
             exchange.watch()
         request = ASGIRequest(dict(scope), io.BytesIO(body))
         request.META["CONTENT_LENGTH"] = str(len(body))
@@ -298,7 +302,7 @@ _NOT_HERE = {
     "moderations": "Anthropic has no moderation endpoint.",
     "images": "Claude makes no images.",
     "audio": "Claude neither hears nor speaks.",
-    "files": "Send files inside the request (file_data), or upload them to Anthropic.",
+    "files": "Send files inside the request (file_data).",
     "fine_tuning": "Anthropic has no fine-tuning.",
     "batches": "Batches are not supported by this gateway.",
 }

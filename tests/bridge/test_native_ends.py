@@ -12,7 +12,7 @@ from bridge import upstream
 from proxysite import sending
 from tests import wire
 from tests.conftest import Stage
-from tests.native import PATH, error, events, hello
+from tests.native import COUNT, PATH, error, events, hello
 
 # --- Streams that break ---------------------------------------------------------------------------------------------
 
@@ -121,3 +121,16 @@ async def test_nothing_but_pings_is_given_up(stage: Stage) -> None:
     live.deadlines = upstream.Deadlines(progress=0)
     got = await stage.client.post(PATH, hello(stream=True))
     assert events(got)[-1]["type"] == "error"
+
+
+async def test_a_client_that_leaves_a_count_of_tokens_closes_it_upstream(stage: Stage) -> None:
+    body = wire.Stream([asyncio.get_running_loop().create_future()])
+    stage.play(httpx.Response(200, stream=body))
+    visit = stage.client.open("POST", COUNT, hello())
+    while not stage.transport.requests:
+        await asyncio.sleep(0)
+    visit.hang_up()
+    async with asyncio.timeout(5):
+        await visit.done()
+    assert body.closed.is_set() and visit.got.status == 0
+    assert stage.app._services.live._slots._value == 1000, "the slot came back"  # type: ignore[union-attr]
