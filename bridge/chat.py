@@ -10,7 +10,7 @@ import msgspec
 
 from bridge.adapt import adapt
 from bridge.catalog import Model
-from bridge.dialects import chat, chat_answer
+from bridge.dialects import betas, chat, chat_answer
 from bridge.dialects.chat_stream import ChatStream
 from bridge.emulate import PlainJson, Rewriter, through
 from bridge.errors import ApiError
@@ -18,8 +18,6 @@ from bridge.receipt import Receipt
 from bridge.speech import Asked, Tally
 from bridge.wire.anthropic import Event, Frame
 from bridge.wire.fold import Fold
-
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 class ChatDialect:
@@ -29,7 +27,8 @@ class ChatDialect:
     relays = False
 
     def read(self, asked: Asked) -> ChatQuestion:
-        return ChatQuestion(chat.read(asked.body, asked.model_in_url))
+        reading = chat.read(asked.body, asked.model_in_url)
+        return ChatQuestion(reading, betas.passing(asked.header("anthropic-beta"), reading.receipt))
 
     def status(self, problem: ApiError) -> int:
         return problem.status
@@ -42,13 +41,14 @@ class ChatDialect:
 
 
 class ChatQuestion:
-    def __init__(self, reading: chat.Reading) -> None:
+    def __init__(self, reading: chat.Reading, asked_betas: list[str]) -> None:
         self._reading = reading
         self._rewriters: list[Rewriter] = []
         self.alias: str = reading.request["model"]
         self.streamed, self.end_user, self.choices = reading.stream, reading.end_user, reading.choices
         self.receipt: Receipt = reading.receipt
-        self.headers = _NO_HEADERS
+        wanted = ",".join(dict.fromkeys([*asked_betas, *reading.betas]))
+        self.headers: Mapping[str, str] = {"anthropic-beta": wanted} if wanted else {}
 
     def fit(self, model: Model, pseudonym: str) -> dict[str, Any]:
         """The Messages request that this model accepts."""

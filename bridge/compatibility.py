@@ -32,14 +32,18 @@ _TAIL = """
 |---|---|
 | leading `system` and `developer` messages | the system prompt, part by part |
 | later ones | a system turn where the model reads it, else a marked note in the user's turn at the same place (`messages.system=inlined`); never moved to the front |
-| text, `image_url` (https and data URLs), `file` (PDF and text, by data URL or Anthropic's file id) | the same; a wrong image type is put right by its first bytes; nothing is fetched by Bridge |
+| text, `image_url` (https and data URLs), `file` (PDF and text, by data URL) | the same; a wrong image type is put right by its first bytes; nothing is fetched by Bridge |
 | audio | 400 |
+| a file by its id | 400 where tenants share the upstream account, as they do unless a tenant has a credential of its own |
 | `tool_calls` and `tool` messages | `tool_use` and `tool_result`: results right after their calls and first in the turn, whatever the order in the history |
 | a call without a result, a result without a call, broken argument JSON, ids and names that the API does not take | repaired (`messages.tool=…`, `tool_calls.arguments=repaired`); names and ids are turned back in the answer |
 | empty text | left out (`messages.empty=dropped`) |
 | an assistant message at the end | a prefill on models that take one, else continued (`messages.prefill=emulated`) |
 | `thinking_blocks` of an earlier answer | sent back unchanged, signature and all |
 | `cache_control`, `prompt_cache_breakpoint` | cache breakpoints, the last four of them; an hour after five minutes becomes five minutes (`cache_control=shortened(5m)`) |
+
+The header `anthropic-beta` goes with Anthropic's own parameters: what stays inside the request passes, the rest is ignored
+(`anthropic-beta.NAME=ignored`).
 
 Bodies and parts in the shape of the Responses API or of Anthropic's are understood on this URL too.
 

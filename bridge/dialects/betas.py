@@ -1,4 +1,6 @@
-"""Which beta features of Anthropic's API a client of the native endpoints may ask for (`anthropic-beta`).
+"""Which beta features of Anthropic's API a client may ask for (`anthropic-beta`).
+
+On the chat endpoint they go with Anthropic's own parameters, as far as those are taken there.
 
 A virtual key shares one upstream account with every other key, and its limits hold only for what the meter sees. So a
 beta passes if all that it does stays inside the request and is counted in the answer's usage. Anything else is refused
@@ -9,6 +11,7 @@ by name, as the API refuses a name it does not know: the request body that goes 
 from __future__ import annotations
 
 from bridge.errors import ApiError
+from bridge.receipt import Receipt
 
 # A family (its names end in a date) and what it does within the request.
 PASSED: tuple[tuple[str, str], ...] = (
@@ -54,7 +57,7 @@ REFUSED: tuple[tuple[str, str], ...] = (
 
 def read(header: str) -> str:
     """The `anthropic-beta` to send. Raises ApiError (400) for a name that does not pass."""
-    names = [name.strip() for name in header.split(",") if name.strip()]
+    names = _names(header)
     for name in names:
         if not name.startswith(_FAMILIES):
             reasons = [reason for family, reason in REFUSED if name.startswith(family)]
@@ -62,7 +65,21 @@ def read(header: str) -> str:
             text = f"Unexpected value(s) `{shown}` for the `anthropic-beta` header."
             text += f" This gateway does not pass it on: {reasons[0]}." if reasons else ""
             raise ApiError("bad_header", text, "anthropic-beta")
-    return ",".join(dict.fromkeys(names))
+    return ",".join(names)
+
+
+def passing(header: str, receipt: Receipt) -> list[str]:
+    """For chat, where the parameters that go with the others are ignored too: the names that pass; each of the others
+    is on the receipt."""
+    names = _names(header)
+    for name in names:
+        if not name.startswith(_FAMILIES):
+            receipt.add(f"anthropic-beta.{name}", "ignored")
+    return [name for name in names if name.startswith(_FAMILIES)]
+
+
+def _names(header: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in header.split(",") if name.strip()))
 
 
 _FAMILIES = tuple(family for family, _ in PASSED)

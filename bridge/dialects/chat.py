@@ -16,6 +16,9 @@ from bridge.receipt import Receipt
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 MOST_CHOICES = 8
+CONTEXT_BETA = "context-management-2025-06-27"
+# What clears old turns out of the prompt. Compaction's tokens are not in the counts that limits are made from.
+_EDITS = ("clear_tool_uses_20250919", "clear_thinking_20251015")
 # OpenAI's service tiers as Anthropic's; the others have no equivalent.
 _TIERS = {"auto": "auto", "priority": "auto", "default": "standard_only"}
 
@@ -33,6 +36,11 @@ class Reading:
     choices: int = 1
     plain_json: bool = False  # the answer is to be one JSON object, which only an instruction asks for
     receipt: Receipt = field(default_factory=Receipt)
+
+    @property
+    def betas(self) -> tuple[str, ...]:
+        """What Anthropic's API wants to be told about this request (`anthropic-beta`)."""
+        return (CONTEXT_BETA,) if "context_management" in self.request else ()
 
 
 @dataclass(slots=True)
@@ -194,6 +202,8 @@ def _extensions(body: dict[str, Any], request: dict[str, Any], receipt: Receipt)
         request["thinking"] = dict(checks.an_object(body["thinking"], "thinking"))
     if "top_k" in body:
         request["top_k"] = checks.an_integer(body["top_k"], "top_k", 0)
+    if "context_management" in body:
+        request["context_management"] = _context_management(body["context_management"])
     mark = content.cache_control(body)
     if mark:
         request["cache_control"] = mark
@@ -202,3 +212,18 @@ def _extensions(body: dict[str, Any], request: dict[str, Any], receipt: Receipt)
         request["service_tier"] = _TIERS[tier]
     elif tier is not None:
         receipt.add("service_tier", "ignored")
+
+
+def _context_management(given: Any) -> dict[str, Any]:
+    given = checks.an_object(given, "context_management")
+    path = "context_management.edits"
+    edits = given.get("edits", [])
+    if not isinstance(edits, list):
+        raise checks.wrong_type(path, "an array of objects", edits)
+    for index, edit in enumerate(edits):
+        kind = checks.an_object(edit, f"{path}[{index}]").get("type")
+        if kind not in _EDITS:
+            options = ", ".join(f"'{name}'" for name in _EDITS)
+            text = f"Unsupported value: '{str(kind)[:40]}'. Supported values are: {options}."
+            raise ApiError("unsupported_value", text, f"{path}[{index}].type")
+    return {**given}

@@ -13,7 +13,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _TOP = frozenset({
     "model", "max_tokens", "messages", "system", "stop_sequences", "temperature", "top_p", "top_k", "thinking",
-    "output_config", "tools", "tool_choice", "service_tier", "cache_control", "metadata",
+    "output_config", "tools", "tool_choice", "service_tier", "cache_control", "metadata", "context_management",
 })  # fmt: skip
 _SHARED = {"text", "image", "document", "search_result"}
 _BLOCKS = {

@@ -244,3 +244,24 @@ async def test_a_key_can_look_at_itself(stage: Stage, another_key: Any) -> None:
     got = (await Client(stage.app, key.text).get("/v1/key")).json()
     assert (got["object"], got["tenant"], got["mode"], got["models"]) == ("key", "acme", "test", ["claude-opus-5"])
     assert got["limits"] == got["budgets"] == [] and got["expires_at"] is None
+
+
+async def test_a_beta_goes_upstream_if_it_stays_inside_the_request_and_is_on_the_receipt_if_not(stage: Stage) -> None:
+    asked = "context-1m-2025-08-07, files-api-2025-04-14, context-1m-2025-08-07"
+    edits = {"edits": [{"type": "clear_tool_uses_20250919"}]}
+    body = chat(context_management=edits)
+    got = await stage.client.post("/v1/chat/completions", body, anthropic_beta=asked)
+    assert got.headers["x-bridge-compat"] == "anthropic-beta.files-api-2025-04-14=ignored"
+    (request,) = stage.transport.requests
+    assert request.headers["anthropic-beta"] == "context-1m-2025-08-07,context-management-2025-06-27"
+    assert stage.transport.sent()["context_management"] == edits
+    await stage.client.chat()
+    assert "anthropic-beta" not in stage.transport.requests[-1].headers
+
+
+async def test_the_beta_goes_with_every_call_of_a_paused_answer(stage: Stage) -> None:
+    paused = wire.streamed(wire.start(), *wire.text_block("Let me "), *wire.end("pause_turn"))
+    transport = stage.play(paused, wire.streamed(*wire.answer("see.")))
+    body = chat(web_search_options={})
+    await stage.client.post("/v1/chat/completions", body, anthropic_beta="context-1m-2025-08-07")
+    assert [request.headers["anthropic-beta"] for request in transport.requests] == ["context-1m-2025-08-07"] * 2

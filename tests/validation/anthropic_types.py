@@ -12,12 +12,14 @@ from typing import Any, NotRequired, Required
 import pydantic
 from anthropic._types import SequenceNotStr
 from anthropic.types import message_create_params
+from anthropic.types.beta import message_create_params as beta_params
 from typing_extensions import TypedDict, get_type_hints, is_typeddict
 
 from bridge.catalog import Model
 
 # The SDK's newest types lack them; the API takes them from models whose row says so.
 LEGACY = {"temperature": float, "top_p": float, "top_k": int}
+BETA = frozenset({"context_management"})  # what only a beta's types have
 _NOTHING = object()  # a union of the SDK's own answers only
 _made: dict[Any, Any] = {}
 
@@ -28,15 +30,16 @@ def errors(request: dict[str, Any], model: Model) -> list[str]:
     if model.sampling == "legacy":
         checked = {name: value for name, value in request.items() if name not in LEGACY}
     try:
-        _adapter().validate_python({**checked, "stream": True}, strict=True)
+        _adapter(any(name in BETA for name in request)).validate_python({**checked, "stream": True}, strict=True)
     except pydantic.ValidationError as problem:
         return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}"[:300] for one in problem.errors()]
     return []
 
 
 @cache
-def _adapter() -> pydantic.TypeAdapter[Any]:
-    return pydantic.TypeAdapter(_eager(message_create_params.MessageCreateParamsStreaming))
+def _adapter(beta: bool) -> pydantic.TypeAdapter[Any]:
+    params = beta_params if beta else message_create_params
+    return pydantic.TypeAdapter(_eager(params.MessageCreateParamsStreaming))
 
 
 def _eager(kind: Any) -> Any:

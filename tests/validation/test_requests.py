@@ -54,6 +54,8 @@ def asked(*blocks: Any) -> dict[str, Any]:
         {**GOOD, "output_config": {"effort": "huge"}},
         {**GOOD, "tools": [{"name": "f"}]},
         {**GOOD, "tool_choice": {"type": "none", "disable_parallel_tool_use": True}},
+        {**GOOD, "context_management": {"edits": [{"type": "clear_everything"}]}},
+        {**GOOD, "context_management": {"edits": []}, "new": 1},
     ],
 )
 def test_a_bad_request_is_found(bad: dict[str, Any]) -> None:
