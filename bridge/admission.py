@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bridge import limiting
 from bridge.call import Call
 from bridge.catalog import Model
 from bridge.grant import Grant
@@ -22,3 +23,4 @@ async def admit(
 
     What may change in `request` is changed here, before it is encoded. Raises ApiError (429); a refusal takes nothing.
     """
+    await limiting.take(services.limiter, call, dialect.name, request, question.choices)

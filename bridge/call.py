@@ -58,9 +58,13 @@ class Call:
         that the client is told, which depends on its dialect."""
         state = State.REFUSED if self.meter is None else State.FAILED
         state = State.INTERRUPTED if self.ended is Ended.DRAIN else state
-        refusal = {"message": problem.message[:500], "param": problem.param} if state is State.REFUSED else None
+        refusal = (
+            {"refusal": {"message": problem.message[:500], "param": problem.param, **problem.facts}}
+            if state is State.REFUSED
+            else {}
+        )
         upstream = {"attempts": problem.attempts, "upstream_id": problem.upstream_id} if problem.attempts else {}
-        self.settle(state, status, error_code=problem.code or "", refusal=refusal, **upstream)
+        self.settle(state, status, error_code=problem.code or "", **refusal, **upstream)
 
     def abandon(self) -> None:
         """Settles whatever nobody settled: the client left, the process is going, or there is a bug."""

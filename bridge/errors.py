@@ -88,6 +88,7 @@ class ApiError(Exception):
     retry: bool | None = None
     attempts: int = 0  # calls made upstream, for the record
     upstream_id: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)  # for the record of a refusal: which rule, its numbers
     said: str = ""  # in upstream's own words, for clients that speak its language
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from bridge import listing
+from bridge import limiting, listing
 from bridge.adapt import refuse_losses
 from bridge.admission import admit
 from bridge.belongings import Belongings
@@ -27,6 +27,7 @@ from bridge.prices import Prices
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
 from bridge.wire.anthropic import Event, Frame
+from tenants.limits import Limiter
 from tenants.pseudonym import pseudonym
 from tenants.values import Caller, Mode, State
 
@@ -45,6 +46,7 @@ class Services:
     listings: Mapping[Mode, Listing]
     prices: Prices
     secret: str  # for what is given to one tenant and taken back from nobody else
+    limiter: Limiter
 
     def upstream(self, caller: Caller) -> Upstream:
         """Where this caller's requests go: a test key's always to the sandbox. Raises ApiError (503)."""
@@ -138,14 +140,21 @@ def _apply_rights(caller: Caller, dialect: Dialect, question: Question, request:
         cache_long_prompt(request, question.receipt)
 
 
-async def count_tokens(services: Services, caller: Caller, asked: Asked) -> Any:
-    """How many tokens a Messages request would be, as upstream counts them. Costs nothing. Raises ApiError."""
+async def count_tokens(services: Services, caller: Caller, asked: Asked) -> Reply:
+    """How many tokens a Messages request would be, as upstream counts them. Costs nothing but one request of the limits
+    on requests. Raises ApiError."""
     question = MESSAGES.read_count(asked)
     target, model = services.chosen(caller, question.alias)
     request = {**question.fit(model, ""), "model": target}
     upstream, own = services.upstream(caller), services.belongings(caller)
     content = msgspec.json.encode(own.opened(request) if own is not None else request)
-    return await upstream.post("/v1/messages/count_tokens", content, question.headers)
+    headers = await limiting.take_one(services.limiter, caller, MESSAGES.name)
+    try:
+        count = await upstream.post("/v1/messages/count_tokens", content, question.headers)
+    except ApiError as problem:
+        problem.headers = {**headers, **problem.headers}
+        raise
+    return Reply(msgspec.json.encode(count), headers)
 
 
 async def models(services: Services, caller: Caller) -> list[dict[str, Any]]:
@@ -169,7 +178,7 @@ async def model(services: Services, caller: Caller, name: str) -> dict[str, Any]
     raise services.catalog.not_found(name, caller.models)
 
 
-def describe(caller: Caller) -> dict[str, Any]:
+async def describe(services: Services, caller: Caller) -> dict[str, Any]:
     """A key as its holder may see it."""
     return {
         "object": "key",
@@ -179,7 +188,7 @@ def describe(caller: Caller) -> dict[str, Any]:
         "mode": caller.mode,
         "expires_at": caller.expires_at and int(caller.expires_at),
         "models": sorted(caller.models) if caller.models is not None else None,
-        "limits": [],
+        "limits": limiting.described(await services.limiter.peek(caller.limits)),
         "budgets": [],
     }
 

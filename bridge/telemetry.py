@@ -11,6 +11,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 requests = Counter("bridge_requests", "Inference requests by how they ended", ["dialect", "mode", "state", "streamed"])
 refusals = Counter("bridge_refusals", "Requests answered with an error before they went upstream", ["code"])
+dark = Counter("bridge_dark_refusals", "Requests that limits which only watch would have refused", ["scope", "unit"])
 unidentified = Counter("bridge_unidentified", "Requests without a known key", ["reason"])
 tokens = Counter("bridge_tokens", "Tokens by class", ["mode", "class"])
 upstream_errors = Counter("bridge_upstream_errors", "Requests that failed after they went upstream", ["code"])

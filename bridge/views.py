@@ -41,7 +41,7 @@ class CountTokens(AsyncAPIView):
     dialect = MESSAGES
 
     async def post(self, request: ApiRequest) -> Any:
-        return await pipeline.count_tokens(request.services, request.caller, request.asked())
+        return as_response(await pipeline.count_tokens(request.services, request.caller, request.asked()))
 
 
 class Models(AsyncAPIView):
@@ -64,4 +64,4 @@ class KeyDetail(AsyncAPIView):
     """GET key: what this key is and may do."""
 
     async def get(self, request: ApiRequest) -> dict[str, Any]:
-        return pipeline.describe(request.caller)
+        return await pipeline.describe(request.services, request.caller)

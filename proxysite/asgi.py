@@ -35,6 +35,8 @@ from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
 from tenants.journal import Journal  # noqa: E402
 from tenants.ledger import Ledger  # noqa: E402
+from tenants.limits import Limiter  # noqa: E402
+from tenants.limits_memory import MemoryStore  # noqa: E402
 from tenants.nightly import Nightly  # noqa: E402
 from tenants.values import Mode  # noqa: E402
 
@@ -97,7 +99,8 @@ class Application:
         self._journal = Journal(settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
         self._ledger = Ledger(self._journal, self._database, settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
         self._budgets = Budgets(self._database)
-        self._services = make_services()
+        self._counts = MemoryStore(settings.LIMITS_DIR)
+        self._services = make_services(Limiter(self._counts))
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS)
         await gate.poll()
         self._api.open(gate, self._journal, self._services)
@@ -128,10 +131,11 @@ class Application:
             listing.close()
         for upstream in filter(None, {self._services.live, self._services.test}):
             await upstream.aclose()
+        self._counts.close()
         await asyncio.to_thread(self._database.close)
 
 
-def make_services() -> Services:
+def make_services(limiter: Limiter) -> Services:
     """What the settings say is upstream."""
     models = catalog.load()
     sandbox = Upstream(Sandbox([catalog.as_info(model) for model in models.models]), "http://sandbox", {})
@@ -142,7 +146,7 @@ def make_services() -> Services:
         headers = {"x-api-key": settings.ANTHROPIC_API_KEY, "anthropic-version": settings.ANTHROPIC_VERSION}
         live = Upstream(network_transport(), settings.ANTHROPIC_BASE_URL, headers, in_flight=settings.MAX_IN_FLIGHT)
     listings = {mode: Listing(models) for mode in Mode}
-    return Services(models, live, sandbox, listings, Prices(models), settings.SECRET_KEY)
+    return Services(models, live, sandbox, listings, Prices(models), settings.SECRET_KEY, limiter)
 
 
 def _unapplied() -> bool:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from proxysite import environment as env
+from tenants.limits import MOST, MOST_RUNNING, Unit
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -22,6 +23,7 @@ if (BASE_DIR / ".env").exists():
 
 DATA_DIR = Path(env.read("DATA_DIR", str(BASE_DIR / "data"))).resolve()
 JOURNAL_DIR = DATA_DIR / "journal"
+LIMITS_DIR = DATA_DIR / "limits"
 METRICS_DIR = DATA_DIR / "metrics"
 DATABASE_URL = env.read("DATABASE_URL")
 EMBEDDED_DATABASE = not DATABASE_URL
@@ -82,6 +84,20 @@ METRICS_TOKEN = env.read("METRICS_TOKEN")
 MAX_BODY_BYTES = 32 * 1024 * 1024  # Anthropic's own limit for a Messages request
 MAX_BUFFERED_BYTES = 256 * 1024 * 1024  # request bodies held by one worker at a time
 BODY_SECONDS = 30  # to send a body, plus what 64 KB/s allows for its size
+
+LIMITS = env.choice("LIMITS", "enforce", ["enforce", "dark"])
+DEFAULT_LIMITS = {
+    "key": {
+        Unit.REQUESTS: env.integer("DEFAULT_KEY_RPM", 0, 0, MOST),
+        Unit.TOKENS: env.integer("DEFAULT_KEY_TPM", 0, 0, MOST),
+        Unit.CONCURRENCY: env.integer("DEFAULT_KEY_CONCURRENCY", 0, 0, MOST_RUNNING),
+    },
+    "tenant": {
+        Unit.REQUESTS: env.integer("DEFAULT_TENANT_RPM", 0, 0, MOST),
+        Unit.TOKENS: env.integer("DEFAULT_TENANT_TPM", 0, 0, MOST),
+        Unit.CONCURRENCY: env.integer("DEFAULT_TENANT_CONCURRENCY", 0, 0, MOST_RUNNING),
+    },
+}
 
 PUBLIC_URL = env.url("PUBLIC_URL", "")
 _public = urlsplit(PUBLIC_URL)

@@ -15,6 +15,8 @@ from django.utils import timezone
 from tenants import ids, keys
 from tenants.aliases import ModelAlias
 from tenants.installation import GateModel, GateQuerySet
+from tenants.limited import Limited
+from tenants.limits import Limit
 from tenants.records import MODES
 from tenants.spending import Budget
 from tenants.values import Caller, Mode
@@ -43,6 +45,10 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
         note: str = "",
         compat: str = "lenient",
         auto_cache: bool = True,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        concurrency: int | None = None,
+        dark_limits: bool = False,
         by: object = "",
         id: uuid.UUID | None = None,
     ) -> Issued:
@@ -58,6 +64,10 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
                 note=note,
                 compat=compat,
                 auto_cache=auto_cache,
+                rpm=rpm,
+                tpm=tpm,
+                concurrency=concurrency,
+                dark_limits=dark_limits,
                 created_by=str(by),
             )
             key = keys.mint(mode)
@@ -68,7 +78,7 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
         return Issued(row, key)
 
 
-class ApiKey(GateModel):
+class ApiKey(Limited, GateModel):
     """A virtual key. Its secrets may change (rotation); name, rights and history stay."""
 
     audit_name = "key"
@@ -111,6 +121,11 @@ class ApiKey(GateModel):
         listed = self.allowed_models
         if listed is not None and not (isinstance(listed, list) and all(isinstance(name, str) for name in listed)):
             raise ValidationError({"allowed_models": "A list of model names."})
+
+    def limits(self) -> list[Limit]:
+        """Those that its requests have to fit: its own and its tenant's, whose live and test keys count apart."""
+        tenant = self.tenant.own_limits("tenant", f"{self.tenant_id}:{self.mode}")
+        return [*self.own_limits("key", str(self.pk)), *tenant]
 
     def revoke(self, reason: str, by: object = "") -> None:
         """Refuses the key from now on (within a second on every worker). The row and its history stay."""
@@ -189,5 +204,6 @@ class KeySecret(GateModel):
             strict=key.compat == "strict",
             auto_cache=key.auto_cache,
             budgets=Budget.objects.rules_of(key),
+            limits=tuple(key.limits()),
             barred="revoked" if key.revoked_at else "suspended" if tenant.suspended_at else "",
         )

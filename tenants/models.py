@@ -14,6 +14,7 @@ from tenants.audit import AuditEvent
 from tenants.audited import Audited, AuditedQuerySet
 from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
+from tenants.limited import Limited
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.spending import Budget, BudgetWindow, Hold, Holder
 from tenants.usage import UsageDay
@@ -45,7 +46,7 @@ class User(Audited, AbstractUser):
         super().save(*args, action=action, **kwargs)
 
 
-class Tenant(GateModel):
+class Tenant(Limited, GateModel):
     """A team or customer: owns keys, and everything recorded under them."""
 
     slug = models.SlugField(unique=True, max_length=60, help_text="Short name for commands and exports, e.g. acme.")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID
 
+from tenants.limits import Limit
+
 
 class Mode(StrEnum):
     LIVE = "live"
@@ -62,6 +64,7 @@ class Caller:
     strict: bool = False  # refuse what would be ignored
     auto_cache: bool = False  # cache long prompts that bring no breakpoints
     budgets: tuple[BudgetRule, ...] = ()  # none for a test key: it costs nothing
+    limits: tuple[Limit, ...] = ()  # its own and its tenant's
     barred: str = ""  # why a key that is known may not be used: revoked, rotated or suspended
 
 

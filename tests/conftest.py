@@ -90,7 +90,9 @@ class Stage:
 @pytest.fixture
 async def stage(acme: Tenant, tmp_path: Any) -> AsyncIterator[Stage]:
     key = await sync_to_async(issue)(acme)
-    with override_settings(JOURNAL_DIR=tmp_path / "journal", ANTHROPIC_API_KEY="sk-ant-secret"):
+    with override_settings(
+        JOURNAL_DIR=tmp_path / "journal", LIMITS_DIR=tmp_path / "limits", ANTHROPIC_API_KEY="sk-ant-secret"
+    ):
         app = Application()
         await app._open()
         stage = Stage(app, key.text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.text import slugify
 
+from tenants.limits import MOST, MOST_RUNNING
 from tenants.models import ApiKey, Tenant
 from tenants.values import Mode
 
@@ -25,6 +28,11 @@ class Command(BaseCommand):
         parser.add_argument("name", help='what the key is for, e.g. "support bot"')
         parser.add_argument("--test", action="store_true", help="a key that answers from the sandbox and never costs")
         parser.add_argument("--models", default="", metavar="A,B", help="the models it may use (default: all)")
+        parser.add_argument("--rpm", type=_up_to(MOST), metavar="N", help="requests per minute (0: no limit)")
+        parser.add_argument("--tpm", type=_up_to(MOST), metavar="N", help="tokens per minute (0: no limit)")
+        parser.add_argument(
+            "--concurrency", type=_up_to(MOST_RUNNING), metavar="N", help="requests at once (0: no limit)"
+        )
         parser.add_argument("--expires", default="", metavar="30d", help="when it ends: a number and m, h, d or w")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,10 +50,22 @@ class Command(BaseCommand):
             mode=Mode.TEST if options["test"] else Mode.LIVE,
             allowed_models=[name.strip() for name in options["models"].split(",") if name.strip()],
             expires_at=expires_at,
+            rpm=options["rpm"],
+            tpm=options["tpm"],
+            concurrency=options["concurrency"],
             by="manage.py",
         )
         self.stderr.write(f"Issued {issued.row.pk}. The key is shown only now:")
         self.stdout.write(issued.key.text)
+
+
+def _up_to(most: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and int(text) <= most):
+            raise ArgumentTypeError(f"{text} is not valid: it accepts a whole number up to {most}, 0 for no limit.")
+        return int(text)
+
+    return count
 
 
 def _duration(text: str) -> timedelta:
