@@ -229,7 +229,8 @@ class Answer:
         self._parser = parser or sse.Parser()
         self._begun = False
         self._frames: list[Frame] = []
-        self._chunks: AsyncIterator[bytes] = response.aiter_raw()
+        # The stream itself: httpx's own iterators add two generators to every chunk.
+        self._chunks: AsyncIterator[bytes] = aiter(response.stream)  # type: ignore[arg-type]
         self._first: list[Event] = []
         self._failure: ApiError | None = None
         self.done = False

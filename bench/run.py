@@ -1,0 +1,262 @@
+"""Runs the cases against Bridge, the raw floor or a peer, one core for it and one for everything else.
+
+    python -m bench.run [bridge floor direct] [--only CASE,…] [--seconds N] [--json FILE]
+
+Every answer is checked; an error in a case is printed beside its figures. CPU is that of the system under test alone,
+from /proc. A port that is taken stops the run: a server left over from another one would be measured instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent.parent
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the results. The model says what the fake upstream does (bench/upstream.py)."""
+
+    name: str
+    model: str
+    concurrency: int
+    stream: bool = False
+    rate: float = 0.0
+    body: int = 0
+    seconds: float = 0.0  # 0: as the command line says
+
+
+CASES = (
+    Case("whole-1", "claude-bench-32-0-0", 1),
+    Case("whole-32", "claude-bench-32-0-0", 32),
+    Case("whole-256", "claude-bench-32-0-0", 256),
+    Case("latency-300", "claude-bench-32-100-0", 64, rate=300),
+    Case("burst-1", "claude-bench-32-0-0", 1, stream=True),
+    Case("burst-32", "claude-bench-32-0-0", 32, stream=True),
+    Case("burst-long-32", "claude-bench-512-0-0", 32, stream=True),
+    Case("paced-100", "claude-bench-100-0-20", 100, stream=True, seconds=12),
+    Case("paced-500", "claude-bench-100-0-20", 500, stream=True, seconds=14),
+    Case("paced-1000", "claude-bench-100-0-20", 1000, stream=True, seconds=16),
+    Case("paced-1500", "claude-bench-100-0-20", 1500, stream=True, seconds=18),
+    Case("body-1mb", "claude-bench-32-0-0", 1, body=1_000_000),
+)
+
+
+@dataclass
+class System:
+    """What is measured: where to send, with what key, and whose CPU and memory count."""
+
+    name: str
+    url: str
+    key: str
+    pid: int
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def process(command: Sequence[str], core: int, env: dict[str, str], port: int, log: Path) -> Iterator[int]:
+    """A server pinned to a core, until it answers on its port; stopped with its group at the end."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            sys.exit(f"port {port} is taken: a stale server would be measured")
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            ["taskset", "--cpu-list", str(core), *command],
+            env=env, cwd=HERE, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait_for(port, child, log)
+            yield child.pid
+        finally:
+            os.killpg(child.pid, signal.SIGTERM)
+            try:
+                child.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+
+
+def wait_for(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(1200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if child.poll() is not None:
+            break
+        time.sleep(0.1)
+    sys.exit(f"a server did not start:\n{log.read_text()[-3000:]}")
+
+
+def group(pid: int) -> Iterator[Path]:
+    """The processes of this session."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((entry / "stat").read_text().rsplit(")", 1)[1].split()[3]) == pid:
+                yield entry
+        except (OSError, ValueError):
+            continue
+
+
+def spent(pid: int) -> tuple[float, int]:
+    """CPU seconds and resident bytes of the whole group."""
+    seconds, resident = 0.0, 0
+    for entry in group(pid):
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            seconds += (int(fields[11]) + int(fields[12])) / TICKS
+            resident += int((entry / "statm").read_text().split()[1]) * PAGE
+        except OSError:
+            continue
+    return seconds, resident
+
+
+def measure(system: System, case: Case, seconds: float) -> dict[str, Any]:
+    """One case: a second to warm up, then the run."""
+    def load(duration: float) -> dict[str, Any]:
+        command = [sys.executable, "-m", "bench.load", system.url, system.key, case.model, str(case.concurrency)]
+        command += [str(duration), "--rate", str(case.rate), "--body", str(case.body)]
+        command += ["--stream"] if case.stream else []
+        done = subprocess.run(["taskset", "--cpu-list", "0", *command], cwd=HERE, capture_output=True, timeout=300)
+        if done.returncode:
+            sys.exit(done.stderr.decode())
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    duration = case.seconds or seconds
+    if not case.seconds:
+        load(1)
+    before, resident = spent(system.pid)
+    began = time.monotonic()
+    result = load(duration)
+    took = time.monotonic() - began
+    after, resident_after = spent(system.pid)
+    result["cpu_share"] = round((after - before) / took, 3)
+    result["cpu_us_per_request"] = round((after - before) / max(result["requests"], 1) * 1e6, 1)
+    result["rss_mb"] = round(resident_after / 1e6, 1)
+    result["rss_grown_kb"] = round((resident_after - resident) / 1e3)
+    return result
+
+
+# --- The systems
+
+
+@contextmanager
+def direct(upstream: str, folder: Path) -> Iterator[System]:
+    """Nothing in between: what the harness itself costs."""
+    yield System("direct", upstream + "/v1/messages", "none", os.getpid())
+
+
+@contextmanager
+def floor(upstream: str, folder: Path) -> Iterator[System]:
+    port = free_port()
+    env = bridge_env(upstream, folder / "floor", port) | {"FLOOR_UPSTREAM": upstream}
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:proxysite.server", "bench.floor:application"]
+    with process(command, 1, env, port, folder / "floor.log") as pid:
+        yield System("floor", f"http://127.0.0.1:{port}/v1/chat/completions", "none", pid)
+
+
+@contextmanager
+def bridge(upstream: str, folder: Path) -> Iterator[System]:
+    """As documented for production: live keys, authentication, limits, journal and ledger on."""
+    port = free_port()
+    env = bridge_env(upstream, folder / "bridge", port)
+    manage = [sys.executable, "manage.py"]
+    with process([*manage, "serve", "--migrate"], 1, env, port, folder / "bridge.log") as pid:
+        limits = []
+        budget = ["--budget", "1000000:month"] if os.environ.get("BENCH_BUDGET") else []
+        issued = subprocess.run(
+            [*manage, "issue_key", "bench", "load", *limits, *budget],
+            env=env, cwd=HERE, capture_output=True, text=True,
+        )  # fmt: skip
+        if issued.returncode:
+            sys.exit(issued.stderr)
+        yield System("bridge", f"http://127.0.0.1:{port}/v1/chat/completions", issued.stdout.split()[-1], pid)
+
+
+def bridge_env(upstream: str, data: Path, port: int) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "DATABASE_URL", "BENCH_BUDGET") if name in os.environ}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith("BRIDGE_BENCH_")}
+    secrets = {name: "x" * 48 for name in ("SECRET_KEY", "KEY_PEPPERS", "ENCRYPTION_KEYS", "AUDIT_KEY")}
+    return {
+        **kept,
+        **(secrets if "DATABASE_URL" in os.environ else {}),
+        "DATA_DIR": str(data),
+        "PORT": str(port),
+        "HOST": "127.0.0.1",
+        "WEB_CONCURRENCY": "1",
+        "UPSTREAM": "anthropic",
+        "ANTHROPIC_API_KEY": "sk-ant-bench",
+        "ANTHROPIC_BASE_URL": upstream,
+        "MAX_IN_FLIGHT": "5000",
+        "LOG_FORMAT": "text",
+    }
+
+
+SYSTEMS = {"direct": direct, "floor": floor, "bridge": bridge}
+
+
+def line(system: str, case: Case, result: dict[str, Any]) -> str:
+    first, lag, total = result["first_token_ms"], result["lag_ms"], result["total_ms"]
+    told = [
+        f"{result['requests_per_second']:>9.1f} req/s",
+        f"{result['chunks_per_second']:>8} chunks/s" if case.stream else " " * 17,
+        f"p50 {total.get('p50', 0):>8.2f} p99 {total.get('p99', 0):>8.2f} ms",
+        f"first {first['p50']:.2f}/{first['p99']:.2f}" if first else "",
+        f"lag {lag['p50']:.1f}/{lag['p99']:.1f}" if lag else "",
+        f"{result['cpu_us_per_request']:.0f} µs/req, {result['cpu_share']:.0%} of the core, {result['rss_mb']:.0f} MB",
+        f"ERRORS {result['errors']}" if result["errors"] else "",
+    ]
+    return f"{system:8} {case.name:14} " + "  ".join(part for part in told if part)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("systems", nargs="*", default=["floor", "bridge"])
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    names = set(filter(None, options.only.split(",")))
+    cases = [case for case in CASES if not names or case.name in names]
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    results: dict[str, dict[str, Any]] = {}
+    port = free_port()
+    try:
+        command = [sys.executable, "-m", "bench.upstream", str(port)]
+        with process(command, 0, dict(os.environ), port, folder / "upstream.log"):
+            for name in options.systems:
+                with SYSTEMS[name](f"http://127.0.0.1:{port}", folder) as system:
+                    for case in cases:
+                        result = measure(system, case, options.seconds)
+                        results.setdefault(name, {})[case.name] = result
+                        print(line(name, case, result), flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
