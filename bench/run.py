@@ -134,6 +134,7 @@ def spent(pid: int) -> tuple[float, int]:
 
 def measure(system: System, case: Case, seconds: float) -> dict[str, Any]:
     """One case: a second to warm up, then the run."""
+
     def load(duration: float) -> dict[str, Any]:
         command = [sys.executable, "-m", "bench.load", system.url, system.key, case.model, str(case.concurrency)]
         command += [str(duration), "--rate", str(case.rate), "--body", str(case.body)]
@@ -198,7 +199,7 @@ def bridge(upstream: str, folder: Path) -> Iterator[System]:
 def bridge_env(upstream: str, data: Path, port: int) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "DATABASE_URL", "BENCH_BUDGET") if name in os.environ}
     kept |= {name: value for name, value in os.environ.items() if name.startswith("BRIDGE_BENCH_")}
-    secrets = {name: "x" * 48 for name in ("SECRET_KEY", "KEY_PEPPERS", "ENCRYPTION_KEYS", "AUDIT_KEY")}
+    secrets = dict.fromkeys(("SECRET_KEY", "KEY_PEPPERS", "ENCRYPTION_KEYS", "AUDIT_KEY"), "x" * 48)
     return {
         **kept,
         **(secrets if "DATABASE_URL" in os.environ else {}),

@@ -160,7 +160,9 @@ class _Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return self._open and not self._busy and not self._transport.is_closing()
 
-    async def exchange(self, message: tuple[bytes, bytes], silence: float | None, request: httpx.Request) -> httpx.Response:
+    async def exchange(
+        self, message: tuple[bytes, bytes], silence: float | None, request: httpx.Request
+    ) -> httpx.Response:
         """Sends a request and waits for the head of its answer. Raises httpx.TransportError or _Stale."""
         kept, self._used = self._used, True
         self._begin(silence)

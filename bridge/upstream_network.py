@@ -1,14 +1,18 @@
-"""The transport to a real upstream: aiohttp under the httpx API."""
+"""The transports to a real upstream: our own HTTP/1.1 client, or aiohttp, both under the httpx API."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import aiohttp
+import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 from httpx_aiohttp import AiohttpTransport
+
+from bridge.upstream_http1 import Http1Transport
 
 
 class _Connection(ResponseHandler):
@@ -20,7 +24,7 @@ class _Connection(ResponseHandler):
             self._payload.set_exception(aiohttp.ClientPayloadError(exc.message))
 
 
-def network_transport() -> AiohttpTransport:
+def aiohttp_transport() -> AiohttpTransport:
     """It leaks no pool slot when callers hang up (docs/decisions/0004-upstream.md).
 
     No proxies or netrc from the environment, no cookies, no redirects; our own semaphore caps what is in flight.
@@ -34,3 +38,11 @@ def network_transport() -> AiohttpTransport:
         )
 
     return AiohttpTransport(client=session, trust_env=False)
+
+
+TRANSPORTS: dict[str, Callable[[], httpx.AsyncBaseTransport]] = {"http1": Http1Transport, "aiohttp": aiohttp_transport}
+
+
+def network_transport(name: str) -> httpx.AsyncBaseTransport:
+    """By the name that UPSTREAM_TRANSPORT has for it."""
+    return TRANSPORTS[name]()

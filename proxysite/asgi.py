@@ -144,7 +144,12 @@ def make_services(limiter: Limiter) -> Services:
         live = sandbox
     elif settings.ANTHROPIC_API_KEY:
         headers = {"x-api-key": settings.ANTHROPIC_API_KEY, "anthropic-version": settings.ANTHROPIC_VERSION}
-        live = Upstream(network_transport(), settings.ANTHROPIC_BASE_URL, headers, in_flight=settings.MAX_IN_FLIGHT)
+        live = Upstream(
+            network_transport(settings.UPSTREAM_TRANSPORT),
+            settings.ANTHROPIC_BASE_URL,
+            headers,
+            in_flight=settings.MAX_IN_FLIGHT,
+        )
     listings = {mode: Listing(models) for mode in Mode}
     return Services(models, live, sandbox, listings, Prices(models), settings.SECRET_KEY, limiter)
 

@@ -70,6 +70,7 @@ ANTHROPIC_API_KEY = env.read("ANTHROPIC_API_KEY")
 ANTHROPIC_BASE_URL = env.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com")
 ANTHROPIC_VERSION = env.read("ANTHROPIC_VERSION", "2023-06-01")
 UPSTREAM = env.choice("UPSTREAM", "anthropic", ["anthropic", "sandbox"])
+UPSTREAM_TRANSPORT = env.choice("UPSTREAM_TRANSPORT", "http1", ["http1", "aiohttp"])
 
 # --- Serving --------------------------------------------------------------------------------------------------------
 

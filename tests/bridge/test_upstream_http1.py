@@ -1,14 +1,21 @@
-"""The HTTP/1.1 client, against servers of raw bytes: kept connections, every way an answer can break, nothing leaked."""
+"""The HTTP/1.1 client, against servers of raw bytes: kept connections, all the ways to break, nothing leaked."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from bridge import upstream_http1
 from bridge.upstream_http1 import Http1Transport
@@ -44,7 +51,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(talk: Talk) -> AsyncIterator[Server]:
+async def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """A server on which every connection is one talk."""
     visits: list[Visit] = []
 
@@ -59,9 +66,10 @@ async def serving(talk: Talk) -> AsyncIterator[Server]:
             visit.gone.set()
             writer.close()
 
-    server = await asyncio.start_server(met, "127.0.0.1", 0)
+    server = await asyncio.start_server(met, "127.0.0.1", 0, ssl=tls)
     try:
-        yield Server(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/messages", visits)
+        scheme = "https" if tls else "http"
+        yield Server(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/messages", visits)
     finally:
         server.close()
         for visit in visits:
@@ -297,9 +305,7 @@ async def test_bytes_that_nobody_asked_for_are_not_the_next_answer(transport: Ht
         assert len(server.visits) == 2
 
 
-async def test_an_old_connection_is_not_used_again(
-    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_old_connection_is_not_used_again(transport: Http1Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream_http1, "IDLE_SECONDS", -1)
     async with serving(always(OK)) as server:
         await answer(transport, post(server))
@@ -396,3 +402,54 @@ async def test_a_hang_up_at_any_moment_leaves_nothing_behind(transport: Http1Tra
             for visit in server.visits:
                 if visit.writer.get_extra_info("peername") != idle[0]._transport.get_extra_info("sockname"):
                     await visit.gone.wait()
+
+
+# --- TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A certificate for `localhost` that signs itself, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    return str(path)
+
+
+def server_tls(certificate: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: str, transport: Http1Transport) -> None:
+    async with serving(always(OK), server_tls(certificate)) as server:
+        with pytest.raises(httpx.ConnectError):
+            await answer(transport, post(server))
+
+
+async def test_a_certificate_for_another_name_is_refused(certificate: str) -> None:
+    transport = Http1Transport(ssl.create_default_context(cafile=certificate))
+    async with serving(always(OK), server_tls(certificate)) as server:
+        with pytest.raises(httpx.ConnectError):
+            await answer(transport, post(server))
+
+
+async def test_answers_come_over_tls_and_the_connection_is_used_again(certificate: str) -> None:
+    transport = Http1Transport(ssl.create_default_context(cafile=certificate))
+    async with serving(always(CHUNKED + b"2\r\nok\r\n0\r\n\r\n"), server_tls(certificate)) as server:
+        server.url = server.url.replace("127.0.0.1", "localhost")
+        for _ in range(3):
+            assert await answer(transport, post(server, b"x" * 1_000_000)) == (200, b"ok")
+        assert len(server.visits) == 1
+    await transport.aclose()
