@@ -44,6 +44,7 @@ class Call:
     answer: Readable | None = None
     belongings: Belongings | None = None
     grant: Grant = field(default_factory=Grant)
+    kept: bool = False  # goes on without its client (idempotency.py), which then sees to its end
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 
     def sent(self, request_bytes: int, max_tokens: int, choices: int, **columns: Any) -> Meter | Meters:
@@ -75,8 +76,15 @@ class Call:
         else:
             self.settle(State.FAILED, 500, error_code="internal_error")
 
+    @property
+    def answered(self) -> bool:
+        """Whether it ended with a whole answer."""
+        return self.entry.closed and self.entry.columns["state"] == State.SETTLED
+
     async def aclose(self) -> None:
         """The end of the call for the door: nothing of it is left open, whatever was never iterated."""
+        if self.kept:
+            return
         self.abandon()
         if self.answer is not None:
             await self.answer.aclose()

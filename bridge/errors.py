@@ -46,6 +46,7 @@ KINDS: dict[str, Kind] = {
     "rejected_upstream": Kind(400, _INVALID, None),
     "context_length_exceeded": Kind(400, _INVALID, "context_length_exceeded"),
     "bad_header": Kind(400, _INVALID, "invalid_header"),
+    "idempotency_key_reused": Kind(400, _INVALID, "idempotency_key_reused"),
     # who is asking
     "no_key": Kind(401, _INVALID, "invalid_api_key"),
     "bad_key": Kind(401, _INVALID, "invalid_api_key"),
@@ -61,6 +62,8 @@ KINDS: dict[str, Kind] = {
     "not_configured": Kind(503, "server_error", "upstream_not_configured"),
     "keys_unavailable": Kind(503, "server_error", "key_store_unavailable"),
     "record_unavailable": Kind(503, "server_error", "record_unavailable"),
+    "in_progress": Kind(503, "server_error", "request_in_progress"),
+    "replays_unavailable": Kind(503, "server_error", "idempotency_unavailable"),
     "overloaded_here": Kind(503, "server_error", "server_is_overloaded"),
     "shutdown": Kind(503, "server_error", "server_shutdown"),
     # upstream

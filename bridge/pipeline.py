@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,13 +23,16 @@ from bridge.choices import Readable, open_all
 from bridge.continuing import ContinuedAnswer, may_pause
 from bridge.dialects.messages import MESSAGES
 from bridge.errors import ApiError, internal, shutdown
+from bridge.idempotency import Kept, once
 from bridge.listing import Listing
 from bridge.prices import Prices
+from bridge.reply import Events, Reply
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
 from bridge.wire.anthropic import Event, Frame
 from tenants.limits import Limiter
 from tenants.pseudonym import pseudonym
+from tenants.replays import Replays
 from tenants.values import Caller, Mode, State
 
 log = logging.getLogger(__name__)
@@ -47,6 +51,8 @@ class Services:
     prices: Prices
     secret: str  # for what is given to one tenant and taken back from nobody else
     limiter: Limiter
+    replays: Replays | None = None  # None: Idempotency-Key is not heeded
+    kept: Kept = field(default_factory=Kept)
 
     def upstream(self, caller: Caller) -> Upstream:
         """Where this caller's requests go: a test key's always to the sandbox. Raises ApiError (503)."""
@@ -71,25 +77,16 @@ class Services:
         return target, self.catalog.allowed(target, caller.models)
 
 
-@dataclass(slots=True)
-class Reply:
-    """A whole answer, encoded."""
-
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Events:
-    """A streamed answer: its parts, each of whole events, and `beat` for what to send in a long silence."""
-
-    parts: AsyncIterator[bytes]
-    beat: Callable[[], bytes]
-    headers: dict[str, str] = field(default_factory=dict)
-
-
 async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) -> Reply | Events:
     """Answers one inference request. Raises ApiError as long as nothing has been sent to the client."""
+    make = partial(_answer, services, dialect, call, asked)
+    name = asked.header("idempotency-key") if call.caller.idempotent else ""
+    if not name or services.replays is None:
+        return await make()
+    return await once(services.replays, services.kept, dialect, call, asked, name, make)
+
+
+async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked) -> Reply | Events:
     question = dialect.read(asked)
     call.entry.note(alias=question.alias, streamed=question.streamed)
     target, model = services.chosen(call.caller, question.alias)

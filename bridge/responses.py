@@ -10,7 +10,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from bridge.errors import ApiError
-from bridge.pipeline import Events, Reply
+from bridge.reply import Events, Reply
 from bridge.speech import Dialect
 
 _NO_HEADERS: Mapping[str, str] = {}

@@ -38,6 +38,7 @@ from tenants.ledger import Ledger  # noqa: E402
 from tenants.limits import Limiter  # noqa: E402
 from tenants.limits_memory import MemoryStore  # noqa: E402
 from tenants.nightly import Nightly  # noqa: E402
+from tenants.replays import Replays  # noqa: E402
 from tenants.values import Mode  # noqa: E402
 
 DRAIN_MARGIN = 2.5  # seconds between the end of the streams and the end of the grace period, to write what is left
@@ -101,12 +102,13 @@ class Application:
         self._budgets = Budgets(self._database)
         self._counts = MemoryStore(settings.LIMITS_DIR)
         self._services = make_services(Limiter(self._counts))
+        self._services.replays = replays = Replays(self._database, settings.ENCRYPTION_KEYS)
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS)
         await gate.poll()
         self._api.open(gate, self._journal, self._services)
         self._nightly = Nightly()
         background = (
-            gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run()
+            gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run(), replays.run()
         )  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in background]
         # What was made so far stays for ever: the collector need not look at it again.
@@ -125,6 +127,7 @@ class Application:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._services.kept.aclose()
         await self._ledger.close()
         await self._budgets.close()
         for listing in self._services.listings.values():

@@ -49,6 +49,7 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
         tpm: int | None = None,
         concurrency: int | None = None,
         dark_limits: bool = False,
+        idempotent: bool = False,
         by: object = "",
         id: uuid.UUID | None = None,
     ) -> Issued:
@@ -68,6 +69,7 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
                 tpm=tpm,
                 concurrency=concurrency,
                 dark_limits=dark_limits,
+                idempotent=idempotent,
                 created_by=str(by),
             )
             key = keys.mint(mode)
@@ -100,6 +102,12 @@ class ApiKey(Limited, GateModel):
         default=True,
         help_text="Long prompts without cache breakpoints of their own are cached: repeats cost a tenth or less, "
         "the first write a quarter more.",
+    )
+    idempotent = models.BooleanField(
+        "Idempotency-Key",
+        default=False,
+        help_text="A request that carries an Idempotency-Key is answered once: the same request under the same name "
+        "gets the same answer, free, for a day. Such answers are kept, encrypted.",
     )
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -205,5 +213,6 @@ class KeySecret(GateModel):
             auto_cache=key.auto_cache,
             budgets=Budget.objects.rules_of(key),
             limits=tuple(key.limits()),
+            idempotent=key.idempotent or tenant.idempotent,
             barred="revoked" if key.revoked_at else "suspended" if tenant.suspended_at else "",
         )

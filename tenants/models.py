@@ -16,6 +16,7 @@ from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
 from tenants.limited import Limited
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
+from tenants.replays import Replay
 from tenants.spending import Budget, BudgetWindow, Hold, Holder
 from tenants.usage import UsageDay
 from tenants.windows import check_zone
@@ -69,6 +70,9 @@ class Tenant(Limited, GateModel):
         blank=True,
         help_text="Days that its records are kept. Empty: the site's default (RETENTION_DAYS). 0: for ever.",
     )
+    idempotent = models.BooleanField(
+        "Idempotency-Key", default=False, help_text="For all of its keys: answers are kept for a day, encrypted."
+    )
     held_at = models.DateTimeField(null=True, blank=True, editable=False)
     held_reason = models.CharField(max_length=250, blank=True, editable=False)
 
@@ -100,5 +104,5 @@ class Tenant(Limited, GateModel):
 
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
-    "Installation", "Issued", "KeySecret", "ModelAlias", "RequestRecord", "Tenant", "UsageDay", "User",
+    "Installation", "Issued", "KeySecret", "ModelAlias", "Replay", "RequestRecord", "Tenant", "UsageDay", "User",
 ]  # fmt: skip

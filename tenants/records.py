@@ -66,6 +66,9 @@ class RequestRecord(models.Model):
     # Null, not empty, where there is none: SQLite uses an index on what is not null, never one on what is not empty.
     end_user = models.CharField(max_length=128, null=True, blank=True, help_text="The client's own user, hashed.")
     tags = models.JSONField(null=True, blank=True)
+    replay_of = models.UUIDField(
+        null=True, blank=True, help_text="The request whose kept answer was given again (Idempotency-Key)."
+    )
 
     upstream_id = models.CharField(max_length=80, null=True, blank=True, help_text="Anthropic's request-id.")
     message_id = models.CharField(max_length=80, blank=True)

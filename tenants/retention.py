@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from tenants import ids, partitions
-from tenants.models import RequestRecord, Tenant
+from tenants.models import Replay, RequestRecord, Tenant
 from tenants.pseudonym import pseudonym
 from tenants.records import IS_OPEN
 
@@ -75,11 +75,15 @@ def prune(
 
 
 def erase_end_user(tenant: Tenant, end_user: str) -> int:
-    """Makes an end user's records nobody's: pseudonym, address and client software go; what it cost stays.
+    """Makes an end user's records nobody's: pseudonym, address and client software go; what it cost stays. Answers
+    kept for replay are deleted.
 
     Returns how many records it was. Raises UnderLegalHold.
     """
     known_as = pseudonym(tenant.pk, end_user)
+    with transaction.atomic():
+        _refuse_held(tenant)
+        Replay.objects.filter(tenant=tenant, end_user=known_as).delete()
     count = 0
     while found := _erase_some(tenant, known_as):
         count += found

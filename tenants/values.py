@@ -65,6 +65,7 @@ class Caller:
     auto_cache: bool = False  # cache long prompts that bring no breakpoints
     budgets: tuple[BudgetRule, ...] = ()  # none for a test key: it costs nothing
     limits: tuple[Limit, ...] = ()  # its own and its tenant's
+    idempotent: bool = False  # heed Idempotency-Key
     barred: str = ""  # why a key that is known may not be used: revoked, rotated or suspended
 
 
@@ -125,3 +126,23 @@ class Outcome:
     stop_reason: str = ""
     error_code: str = ""
     refusal: dict[str, object] | None = None
+
+
+class Claim(StrEnum):
+    """What became of the wish to answer a request that carries an Idempotency-Key."""
+
+    YOURS = "yours"  # nobody has answered it: do, then keep the answer or release the claim
+    REUSED = "reused"  # the name was used for another request
+    RUNNING = "running"  # somebody is answering it, for longer than one would wait
+    UNAVAILABLE = "unavailable"  # nobody can tell
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer as it was given, for whoever asks the same again."""
+
+    request_id: UUID
+    model: str
+    streamed: bool
+    headers: Mapping[str, str]
+    body: bytes

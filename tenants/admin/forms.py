@@ -87,7 +87,7 @@ class KeyForm(KeyModelForm):
 
     class Meta:
         model = ApiKey
-        fields: tuple[str, ...] = ("name", "note", "allowed_models", "expires_at", "compat", "auto_cache")
+        fields: tuple[str, ...] = ("name", "note", "allowed_models", "expires_at", "compat", "auto_cache", "idempotent")
         widgets = {"note": forms.Textarea(attrs={"rows": 2})}
 
 

@@ -81,6 +81,7 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
         behaviour = ("Behaviour", {"fields": ["compat", "auto_cache"]})
         if obj is None:
             return [(None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]}), rights, behaviour]
+        behaviour[1]["fields"].append("idempotent")
         facts = ["tenant_name", "mode_name", "state", "secrets", "last_used", "issued"]
         ended = ["revocation"] if obj.revoked_at else []
         return [(None, {"fields": ["name", "note"]}), rights, behaviour, ("Facts", {"fields": facts + ended})]

@@ -69,7 +69,7 @@ class TenantAdmin(VerbAdmin[Tenant]):
         return reports.with_key_counts(super().get_queryset(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
-        about = (None, {"fields": ["name", "slug", "note", "retention_days"]})
+        about = (None, {"fields": ["name", "slug", "note", "retention_days", "idempotent"]})
         return [about, ("Facts", {"fields": ["state", "legal_hold", "keys", "created"]})] if obj else [about]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> Any:

@@ -56,6 +56,7 @@ class Ask:
     text: str = "hi"  # a marker for the fake Anthropic, if it is not to answer as usual
     stream: bool = True
     leave: Leave | None = None
+    header: str = ""  # one more, as in "name: value"
     name: str = field(default_factory=lambda: f"u{os.getpid()}-{next(_numbers)}")
 
     def body(self) -> bytes:
@@ -151,7 +152,8 @@ class Client:
     async def _exchange(self, ask: Ask, seen: Seen) -> None:
         body, leave = ask.body(), ask.leave
         if leave is None:
-            await self.say(self._head("POST", CHAT, len(body)) + body)
+            more = [ask.header] if ask.header else []
+            await self.say(self._head("POST", CHAT, len(body), *more) + body)
             return await self._answer(seen, None)
         # When it asks for the body the server has taken the request; whoever hangs up before that is nobody yet.
         await self.say(self._head("POST", CHAT, len(body), "expect: 100-continue"))

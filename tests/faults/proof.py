@@ -25,6 +25,7 @@ from tests.faults.churn import churn
 from tests.faults.cuts import cuts
 from tests.faults.disconnects import disconnects
 from tests.faults.drain import drain
+from tests.faults.duplicates import duplicates
 from tests.faults.kills import kills
 from tests.faults.locked import locked
 from tests.faults.malformed import malformed
@@ -88,6 +89,11 @@ PROOFS: dict[str, Proof] = {
         "A locked database stops no request and loses no record",
         partial(locked, 8),
         partial(locked, 30),
+    ),
+    "duplicates": Proof(
+        "Under one Idempotency-Key a request is sent upstream and charged once",
+        partial(duplicates, 3),
+        partial(duplicates, 30),
     ),
     "cuts": Proof(
         "A cut answer never looks like a whole one",

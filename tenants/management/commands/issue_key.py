@@ -27,6 +27,9 @@ class Command(BaseCommand):
         parser.add_argument("tenant", help="the tenant's short name, e.g. acme")
         parser.add_argument("name", help='what the key is for, e.g. "support bot"')
         parser.add_argument("--test", action="store_true", help="a key that answers from the sandbox and never costs")
+        parser.add_argument(
+            "--idempotent", action="store_true", help="heed Idempotency-Key: answers are kept for a day"
+        )
         parser.add_argument("--models", default="", metavar="A,B", help="the models it may use (default: all)")
         parser.add_argument("--rpm", type=_up_to(MOST), metavar="N", help="requests per minute (0: no limit)")
         parser.add_argument("--tpm", type=_up_to(MOST), metavar="N", help="tokens per minute (0: no limit)")
@@ -53,6 +56,7 @@ class Command(BaseCommand):
             rpm=options["rpm"],
             tpm=options["tpm"],
             concurrency=options["concurrency"],
+            idempotent=options["idempotent"],
             by="manage.py",
         )
         self.stderr.write(f"Issued {issued.row.pk}. The key is shown only now:")
