@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "no_key": Kind(401, _INVALID, "invalid_api_key"),
     "bad_key": Kind(401, _INVALID, "invalid_api_key"),
     "model_not_found": Kind(404, _INVALID, "model_not_found"),
+    "not_found": Kind(404, _INVALID, "not_found"),
     # the way here
     "unknown_url": Kind(404, _INVALID, "unknown_url"),
     "method_not_allowed": Kind(405, _INVALID, "method_not_supported"),
@@ -195,6 +196,8 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
     kind, text = _BY_TYPE[type_]
     if kind == "rejected_upstream":
         return _rejected(error.message)
+    if kind == "model_not_found" and error.message and "model" not in error.message.lower():
+        kind = "not_found"  # a container, an address: upstream's words say what
     if kind == "model_not_found":
         name = error.message.removeprefix("model: ")
         text = f"The model `{name}` does not exist or you do not have access to it."
@@ -209,7 +212,11 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
         text = f"{text.rstrip('.')}. Please try again in {headers['retry-after']}s."
     retry = False if _longer_than_sdks_wait(headers.get("retry-after", "")) else None
     return ApiError(
-        kind, text, headers=headers, retry=retry, said=said if kind in ("rate_limited", "too_large") else ""
+        kind,
+        text,
+        headers=headers,
+        retry=retry,
+        said=said if kind in ("rate_limited", "too_large", "not_found") else "",
     )
 
 

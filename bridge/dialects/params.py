@@ -75,6 +75,11 @@ PARAMS: dict[str, Param] = {
         Param("safety_identifier", Verdict.TRANSLATED, "`metadata.user_id`, hashed."),
         Param("reasoning", Verdict.ADAPTED, "`{effort, max_tokens, enabled}`, as some gateways have it."),
         Param("thinking", Verdict.TRANSLATED, "Anthropic's own parameter, made fit for the model."),
+        Param(
+            "output_config",
+            Verdict.ADAPTED,
+            "Anthropic's own `effort` and `format`; `reasoning_effort` and `response_format` win.",
+        ),
         Param("context_management", Verdict.TRANSLATED, "Anthropic's own: clears old tool results and thinking."),
         Param("top_k", Verdict.ADAPTED, "On models up to 4.6; else dropped."),
         Param("cache_control", Verdict.TRANSLATED, "Anthropic's automatic caching; also on messages, parts and tools."),

@@ -26,6 +26,15 @@ def as_chat(body: Body, receipt: Receipt) -> Body:
     if "system" in body:
         system = {"role": "system", "content": body["system"]}
         body = {**_without(body, "system"), "messages": [system, *_list(body.get("messages"), "messages")]}
+    if "output_config" in body:
+        given = checks.an_object(body["output_config"], "output_config")
+        found = {"reasoning_effort": given.get("effort"), "response_format": given.get("format")}
+        body = {
+            **{name: value for name, value in found.items() if value is not None},
+            **_without(body, "output_config"),
+        }
+        for name in sorted(given.keys() - {"effort", "format"}):
+            receipt.add(f"output_config.{name}", "ignored")
     return {_RENAMED.get(name, name): value for name, value in body.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,16 +19,9 @@ MOST_STRICT = 20
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 WEB_SEARCH = "web_search_20250305"  # the basic version, which every model and platform that searches knows
 _SEARCHES = {"low": 2, "medium": 5, "high": 10}
-# Tools that Anthropic runs itself; clients that know them name them by their dated type.
-_SERVER_TOOLS = (
-    "web_search_",
-    "web_fetch_",
-    "code_execution_",
-    "tool_search_tool_",
-    "memory_",
-    "bash_",
-    "text_editor_",
-)
+# Tools that Anthropic defined, or runs itself; clients that know them name them by their dated type. Which there are is
+# for the API to say: as a function without its type such a tool would be another.
+_DATED = re.compile(r"[a-z][a-z0-9_]*_20\d{6}")
 _CHOICES = {"none": "none", "auto": "auto", "required": "any", "any": "any"}
 
 
@@ -91,7 +85,7 @@ class _Reader:
             read = self._function(checks.an_object(tool["function"], f"{path}.function"), f"{path}.function")
         elif kind == "custom" and "custom" in tool:
             read = self._custom(checks.an_object(tool["custom"], f"{path}.custom"), f"{path}.custom")
-        elif isinstance(kind, str) and kind.startswith(_SERVER_TOOLS):
+        elif isinstance(kind, str) and _DATED.fullmatch(kind):
             read = self._server_tool(tool, path)
         elif "input_schema" in tool:
             read = self._function({**tool, "parameters": tool["input_schema"]}, path)

@@ -110,6 +110,7 @@ async def test_without_an_anthropic_key_live_keys_get_503_and_test_keys_work(sta
         (wire.failed(401, "authentication_error", "invalid x-api-key"), 503, "upstream_auth_error"),
         (wire.failed(403, "permission_error", "no"), 503, "upstream_auth_error"),
         (wire.failed(404, "not_found_error", "model: claude-x"), 404, "model_not_found"),
+        (wire.failed(404, "not_found_error", "Container expired"), 404, "not_found"),
         (wire.failed(413, "request_too_large"), 413, "request_too_large"),
         (wire.failed(429, "rate_limit_error", retry_after="30"), 429, "rate_limit_exceeded"),
         (wire.reply(502, b"<html>Bad gateway</html>"), 502, "upstream_error"),

@@ -144,6 +144,8 @@ def test_tools_in_other_shapes() -> None:
         {"type": "web_search_20250305", "name": "web_search", "max_uses": 3},
         {"type": "bash_20250124", "name": "bash"},
         {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"},
+        {"type": "computer_20251124", "name": "computer", "display_width_px": 1024, "display_height_px": 768},
+        {"type": "of_tomorrow_20270101", "name": "new"},
     ],
 )
 def test_a_tool_that_anthropic_defines_is_passed_on(tool: dict[str, Any]) -> None:
