@@ -11,7 +11,7 @@ from tenants import audit
 from tenants.audit import AuditEvent
 
 # Whatever table a column of such a name comes to stand in, its value is not told: only that there is one.
-SECRET_WORDS = ("secret", "password", "digest", "token", "encrypted", "cipher", "credential", "pepper")
+SECRET_WORDS = ("secret", "password", "digest", "token", "encrypted", "cipher", "credential", "pepper", "webhook")
 Row = dict[str, Any]
 
 

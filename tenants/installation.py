@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
 from django.db import models, transaction
@@ -18,13 +18,15 @@ class Installation(models.Model):
 
     `revision` counts changes to what the gate knows; every worker watches it. `fingerprints` recognise the secrets
     that the stored digests were made with, so that a start with other ones is refused instead of locking everyone out.
-    `pruned_on` is the day of the last nightly pruning, whichever worker did it.
+    `pruned_on` is the day of the last nightly pruning, whichever worker did it;
+    `witnessed_at` when the head of the audit trail was last said aloud.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     revision = models.BigIntegerField(default=0)
     fingerprints = models.JSONField(default=dict)
     pruned_on = models.DateField(null=True)
+    witnessed_at = models.DateTimeField(null=True)
 
     @classmethod
     def bump(cls) -> None:
@@ -40,6 +42,12 @@ class Installation(models.Model):
     def claim_pruning(cls, day: date) -> bool:
         """Whether the pruning of this day is the caller's to do: the first of all workers to ask does it."""
         return bool(cls.objects.filter(Q(pruned_on=None) | Q(pruned_on__lt=day), pk=1).update(pruned_on=day))
+
+    @classmethod
+    def claim_witness(cls, now: datetime, every: timedelta) -> bool:
+        """Whether it is the caller's turn to say the head of the audit trail."""
+        due = Q(witnessed_at=None) | Q(witnessed_at__lte=now - every)
+        return bool(cls.objects.filter(due, pk=1).update(witnessed_at=now))
 
     @classmethod
     def check_fingerprints(cls, current: Mapping[str, str]) -> list[str]:

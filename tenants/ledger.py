@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError, Error, InterfaceError, OperationalError, models, transaction
 
-from tenants import ids, journal, partitions
+from tenants import ids, journal, partitions, seals
 from tenants.database import Database
 from tenants.journal import Columns, Journal
 from tenants.models import RECORD_COLUMNS, Hold, KeySecret, RequestRecord, UsageDay
@@ -131,7 +131,9 @@ def write(rows: list[Columns], used: dict[int, datetime], directory: Path) -> No
 
 def _store(rows: list[Columns]) -> None:
     """The one place where a record becomes final, and all that follows from it, in the caller's transaction."""
+    seals.wait_for_sealing(row["id"] for row in rows)
     finals = RequestRecord.objects.write(rows)
+    seals.supplement(finals)
     UsageDay.objects.add(finals)
     Hold.objects.settle(finals)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.db import Error, connection
 
-from tenants import retention
+from tenants import retention, seals
 from tenants.installation import Installation
 from tenants.retention import Pruned
 
@@ -41,11 +41,15 @@ class Nightly:
         try:
             if self._stopping.is_set() or not Installation.claim_pruning((now - timedelta(hours=HOUR)).date()):
                 return None
+            sealed = seals.seal_due(now, stop=self._stopping.is_set)
             pruned = retention.prune(settings.RETENTION_DAYS, now=now, stop=self._stopping.is_set)
         except Error as error:
             log.error("the nightly pruning broke off; the next night does the rest", extra={"error": str(error)})
             return None
         finally:
             connection.close()
-        log.info("pruned", extra={"records": pruned.total, "months": len(pruned.months), "held": len(pruned.held)})
+        log.info(
+            "sealed and pruned",
+            extra={"sealed": sealed, "records": pruned.total, "months": len(pruned.months), "held": len(pruned.held)},
+        )
         return pruned

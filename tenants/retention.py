@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from tenants import ids, partitions
+from tenants import audit, ids, partitions, seals
 from tenants.models import Replay, RequestRecord, Tenant
 from tenants.pseudonym import pseudonym
 from tenants.records import IS_OPEN
@@ -91,17 +91,27 @@ def erase_end_user(tenant: Tenant, end_user: str) -> int:
 
 
 def _erase_some(tenant: Tenant, known_as: str) -> int:
+    """Those of the first day that has any: a sealed day is signed anew with the change."""
     with transaction.atomic():
+        audit.lock()
         _refuse_held(tenant)
-        rows = RequestRecord.objects.filter(tenant=tenant, end_user=known_as).order_by().values_list("pk", flat=True)
-        some = list(rows[:BATCH_ROWS])
-        return RequestRecord.objects.filter(pk__in=some).update(end_user=None, remote_address=None, user_agent="")
+        rows = RequestRecord.objects.filter(tenant=tenant, end_user=known_as)
+        if (first := rows.order_by("pk").values_list("pk", flat=True).first()) is None:
+            return 0
+        some = rows.filter(seals.of_day(day := ids.moment(first).date()))
+        return seals.reseal(
+            tenant.pk,
+            day,
+            lambda: some.update(end_user=None, remote_address=None, user_agent=""),
+            "one end user was erased",
+        )
 
 
 def _end(tenant: Tenant, default_days: int | None, now: datetime) -> datetime | None:
     """The moment before which its records are no longer kept; None: for ever."""
     days = default_days if tenant.retention_days is None else tenant.retention_days
-    return now - timedelta(days=days) if days else None
+    # Whole days (UTC): the audit trail has one digest of each, and what goes has to be what a digest was of.
+    return seals.start((now - timedelta(days=days)).date()) if days else None
 
 
 def _past(tenant: Tenant, end: datetime) -> QuerySet[RequestRecord]:
@@ -110,18 +120,26 @@ def _past(tenant: Tenant, end: datetime) -> QuerySet[RequestRecord]:
 
 def _delete(tenant: Tenant, end: datetime) -> Iterator[int]:
     """Batch by batch, oldest first, until there is nothing left or a hold is placed."""
-    while True:
-        with transaction.atomic():
-            try:
-                _refuse_held(tenant)
-            except UnderLegalHold:
+    day: date | None = None
+    try:
+        while True:
+            with transaction.atomic():
+                audit.lock()
+                try:
+                    _refuse_held(tenant)
+                except UnderLegalHold:
+                    return
+                some: list[UUID] = list(_past(tenant, end).order_by("pk").values_list("pk", flat=True)[:BATCH_ROWS])
+                for day in sorted({ids.moment(pk).date() for pk in some}):
+                    seals.tell_pruned(tenant.pk, day)
+                RequestRecord.objects.filter(pk__in=some).delete()
+            yield len(some)
+            if len(some) < BATCH_ROWS:
                 return
-            some: list[UUID] = list(_past(tenant, end).order_by("pk").values_list("pk", flat=True)[:BATCH_ROWS])
-            RequestRecord.objects.filter(pk__in=some).delete()
-        yield len(some)
-        if len(some) < BATCH_ROWS:
-            return
-        time.sleep(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
+    finally:
+        if day is not None:
+            seals.seal_rest(tenant.pk, day)
 
 
 def _refuse_held(tenant: Tenant) -> None:
@@ -139,9 +157,16 @@ def _drop_months(tenants: list[Tenant], ends: dict[Tenant, datetime], pruned: Pr
         if not counts.keys() <= leavers | {pk for pk in counts if pk not in slugs}:
             continue
         with transaction.atomic():
+            audit.lock()
             # All locked: nobody of them comes under legal hold while the month goes.
             held = {pk for pk, at in Tenant.objects.select_for_update(no_key=True).values_list("pk", "held_at") if at}
-            if held & counts.keys() or not month.drop(keepers=sorted(slugs.keys() - leavers | held)):
+            if held & counts.keys():
+                continue
+            nothing_told = transaction.savepoint()
+            for pk in counts:
+                seals.tell_pruned_between(pk, (month.end - timedelta(days=1)).replace(day=1), month.end)
+            if not month.drop(keepers=sorted(slugs.keys() - leavers | held)):
+                transaction.savepoint_rollback(nothing_told)
                 continue
         pruned.months.append(month.name)
         for pk, count in counts.items():

@@ -104,7 +104,7 @@ class Budget(GateModel):
         """Holds nobody from now on (within a second on every worker); what is held is still settled."""
         if self.removed_at is None:
             self.removed_at, self.removed_by = timezone.now(), str(by)
-            self.save(update_fields=["removed_at", "removed_by"])
+            self.save(update_fields=["removed_at", "removed_by"], action="budget.removed")
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ from tests.faults.malformed import malformed
 from tests.faults.report import Figure, Report
 from tests.faults.revocation import revocation
 from tests.faults.slow import slow
+from tests.faults.tampering import tampering
 from tests.live import REPO
 
 
@@ -94,6 +95,16 @@ PROOFS: dict[str, Proof] = {
         "Under one Idempotency-Key a request is sent upstream and charged once",
         partial(duplicates, 3),
         partial(duplicates, 30),
+    ),
+    "tampering": Proof(
+        "Whatever is done to the audit trail or to a closed record behind Bridge's back is found (SQLite)",
+        partial(tampering, 300, 60),
+        partial(tampering, 10_000, 1000),
+    ),
+    "tampering-postgresql": Proof(
+        "The same on PostgreSQL",
+        partial(tampering, 300, 60, postgresql=True),
+        partial(tampering, 10_000, 1000, postgresql=True),
     ),
     "cuts": Proof(
         "A cut answer never looks like a whole one",

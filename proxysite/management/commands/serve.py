@@ -17,6 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from proxysite import bootstrap
 from proxysite import environment as env
+from tenants import witness
 from tenants.models import Installation
 
 
@@ -37,6 +38,7 @@ class Command(BaseCommand):
         _check_port()
         _prepare_database(migrate=settings.EMBEDDED_DATABASE or options["migrate"])
         self._tell(bootstrap.first_steps())
+        witness.tell()
         self.stdout.flush()
         from proxysite.server import fresh_metrics_dir
 
