@@ -30,6 +30,7 @@ from bridge.upstream import Upstream  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
+from tenants import witness  # noqa: E402
 from tenants.budgets import Budgets  # noqa: E402
 from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
@@ -108,7 +109,8 @@ class Application:
         self._api.open(gate, self._journal, self._services)
         self._nightly = Nightly()
         background = (
-            gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run(), replays.run()
+            gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run(), replays.run(),
+            witness.watch(self._database),
         )  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in background]
         # What was made so far stays for ever: the collector need not look at it again.
