@@ -45,7 +45,7 @@ class Message:
 
 
 def read(messages: Any, names: Names, receipt: Receipt) -> tuple[list[Block], list[Turn]]:
-    """The system prompt and the turns. Raises ApiError (400)."""
+    """The system prompt and the turns of a chat. Raises ApiError (400)."""
     if not isinstance(messages, list):
         raise checks.wrong_type("messages", "an array of objects", messages)
     if not messages:
@@ -53,7 +53,12 @@ def read(messages: Any, names: Names, receipt: Receipt) -> tuple[list[Block], li
         raise ApiError("empty_array", text, "messages")
     reader = _Reader(names, receipt)
     read_messages = [reader.message(message, f"messages[{index}]") for index, message in enumerate(messages)]
-    turns = _Turns(receipt).build(read_messages)
+    return conversation(read_messages, "messages", receipt)
+
+
+def conversation(messages: list[Message], path: str, receipt: Receipt) -> tuple[list[Block], list[Turn]]:
+    """The system prompt and the turns that these messages make. Raises ApiError (400) if nothing is said in them."""
+    turns = _Turns(receipt).build(messages)
     system: list[Block] = []
     while turns and turns[0]["role"] == "system":
         system += turns.pop(0)["content"]
@@ -61,7 +66,7 @@ def read(messages: Any, names: Names, receipt: Receipt) -> tuple[list[Block], li
         turns, system = [{"role": "user", "content": system}], []
         receipt.add("messages.system", "as_user")
     if not turns:
-        raise ApiError("invalid_value", "Invalid 'messages': there is no content in any message.", "messages")
+        raise ApiError("invalid_value", f"Invalid '{path}': there is no content in any message.", path)
     return system, turns
 
 
@@ -117,7 +122,7 @@ class _Reader:
         blocks = self._thinking(message, path) + content.read(said, f"{path}.content", "assistant", self._receipt)
         for block in blocks:
             if block["type"] == "tool_use":
-                given = self._arguments(block["input"])
+                given = arguments(block["input"], self._receipt)
                 block.update(id=call_id(block["id"]), name=self._names.legal(block["name"]), input=given)
         calls = self._tool_calls(message, path) + self._function_call(message, path)
         return Message("assistant", _mark_last(blocks + calls, message))
@@ -142,13 +147,11 @@ class _Reader:
         for owner, name, where in ((call, "id", path), (called, "name", f"{path}.{kind}")):
             if not isinstance(owner.get(name), str) or not owner[name]:
                 raise checks.missing(f"{where}.{name}")
-        given = {"input": called.get("input") or ""} if kind == "custom" else self._arguments(called.get("arguments"))
-        return {
-            "type": "tool_use",
-            "id": call_id(call["id"]),
-            "name": self._names.legal(called["name"]),
-            "input": given,
-        }
+        if kind == "custom":
+            given = {"input": called.get("input") or ""}
+        else:
+            given = arguments(called.get("arguments"), self._receipt)
+        return called_block(call["id"], called["name"], given, self._names)
 
     def _function_call(self, message: dict[str, Any], path: str) -> list[Block]:
         call = message.get("function_call")
@@ -159,23 +162,7 @@ class _Reader:
             raise checks.missing(f"{path}.function_call.name")
         made_up = call_id(f"call_{path.removeprefix('messages[').removesuffix(']')}")
         self._unnamed.append(made_up)
-        name = self._names.legal(call["name"])
-        return [{"type": "tool_use", "id": made_up, "name": name, "input": self._arguments(call.get("arguments"))}]
-
-    def _arguments(self, arguments: Any) -> dict[str, Any]:
-        """A call's arguments as an object. Broken JSON (an answer cut by its length) is kept as text."""
-        if isinstance(arguments, dict):
-            return arguments
-        if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
-            return {}
-        try:
-            value = strict.loads(arguments.encode()) if isinstance(arguments, str) else arguments
-        except ValueError:
-            value = arguments
-        if isinstance(value, dict):
-            return value
-        self._receipt.add("tool_calls.arguments", "repaired")
-        return {"arguments": value}
+        return [called_block(made_up, call["name"], arguments(call.get("arguments"), self._receipt), self._names)]
 
     def _result(self, message: dict[str, Any], path: str) -> Message:
         if message["role"] == "function":
@@ -187,6 +174,26 @@ class _Reader:
         said = message.get("content")
         blocks = content.read("" if said is None else said, f"{path}.content", "tool", self._receipt)
         return Message("tool", blocks, answers=answered, mark=content.cache_control(message))
+
+
+def called_block(identifier: str, name: str, given: dict[str, Any], names: Names) -> Block:
+    return {"type": "tool_use", "id": call_id(identifier), "name": names.legal(name), "input": given}
+
+
+def arguments(given: Any, receipt: Receipt) -> dict[str, Any]:
+    """A call's arguments as an object. Broken JSON (an answer cut by its length) is kept as text."""
+    if isinstance(given, dict):
+        return given
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return {}
+    try:
+        value = strict.loads(given.encode()) if isinstance(given, str) else given
+    except ValueError:
+        value = given
+    if isinstance(value, dict):
+        return value
+    receipt.add("tool_calls.arguments", "repaired")
+    return {"arguments": value}
 
 
 def _mark_last(blocks: list[Block], message: dict[str, Any]) -> list[Block]:

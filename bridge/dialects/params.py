@@ -1,4 +1,4 @@
-"""Chat Completions' request parameters, each with its verdict: reader, receipt and docs follow this one table."""
+"""The request parameters of OpenAI's dialects, each with its verdict: reader, receipt and docs follow these tables."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """`harmless`: values that mean nothing (defaults), accepted in silence whatever the verdict. null always is."""
+    """`harmless`: values that mean nothing (defaults), accepted in silence whatever the verdict. null always is.
+    `kind`: the error of a refusal."""
 
     name: str
     verdict: Verdict
     note: str
     harmless: tuple[Any, ...] = ()
+    kind: str = "unsupported_parameter"
 
 
 PARAMS: dict[str, Param] = {

@@ -35,23 +35,41 @@ class ToolSet:
     legacy: bool = False
 
 
-def read(body: dict[str, Any], names: Names, receipt: Receipt, allowance: schema.Allowance | None = None) -> ToolSet:
-    """`allowance`: what the form of the answer has left for strict schemas. Raises ApiError (400)."""
+def read(body: dict[str, Any], names: Names, receipt: Receipt, allowance: schema.Allowance) -> ToolSet:
+    """Those of a chat request. `allowance`: what the form of the answer has left for strict schemas. Raises ApiError
+    (400)."""
     legacy = bool(body.get("functions")) and not body.get("tools")
     given = (
         [{"type": "function", "function": one} for one in _list(body, "functions")] if legacy else _list(body, "tools")
     )
-    reader = _Reader(names, receipt, allowance or schema.Allowance())
-    tools = [reader.tool(tool, f"{'functions' if legacy else 'tools'}[{index}]") for index, tool in enumerate(given)]
+    listed = [(tool, f"{'functions' if legacy else 'tools'}[{index}]") for index, tool in enumerate(given)]
+    chosen = body.get("function_call" if legacy else "tool_choice")
+    searched = body.get("web_search_options")
+    if searched is not None:
+        searched = web_search(checks.an_object(searched, "web_search_options"))
+    return offer(listed, chosen, names, receipt, allowance, body.get("parallel_tool_calls") is False, searched, legacy)
+
+
+def offer(
+    listed: list[tuple[Any, str]],
+    chosen: Any,
+    names: Names,
+    receipt: Receipt,
+    allowance: schema.Allowance,
+    one_at_a_time: bool,
+    search: Tool | None = None,
+    legacy: bool = False,
+) -> ToolSet:
+    """These tools, each with its place in the request, and the choice among them. Raises ApiError (400)."""
+    reader = _Reader(names, receipt, allowance)
+    tools = [reader.tool(tool, path) for tool, path in listed]
     _check_unique(tools)
-    choice = _choice(body.get("function_call" if legacy else "tool_choice"), tools, names, legacy)
+    choice = _choice(chosen, tools, names, legacy)
     tools, choice = _allowed(tools, choice)
-    if body.get("web_search_options") is not None:
-        search = _web_search(checks.an_object(body["web_search_options"], "web_search_options"))
-        if not any(str(tool.get("type")).startswith("web_search_") for tool in tools):
-            tools = [*tools, search]
-            _check_unique(tools)
-    if body.get("parallel_tool_calls") is False or legacy:
+    if search is not None and not any(str(tool.get("type")).startswith("web_search_") for tool in tools):
+        tools = [*tools, search]
+        _check_unique(tools)
+    if one_at_a_time or legacy:
         choice = choice or ({"type": "auto"} if tools else None)
         if choice and choice["type"] != "none":
             choice["disable_parallel_tool_use"] = True
@@ -85,6 +103,8 @@ class _Reader:
             read = self._function(checks.an_object(tool["function"], f"{path}.function"), f"{path}.function")
         elif kind == "custom" and "custom" in tool:
             read = self._custom(checks.an_object(tool["custom"], f"{path}.custom"), f"{path}.custom")
+        elif kind == "custom" and "input_schema" not in tool:  # the flat shape of the Responses API
+            read = self._custom(tool, path)
         elif isinstance(kind, str) and _DATED.fullmatch(kind):
             read = self._server_tool(tool, path)
         elif "input_schema" in tool:
@@ -214,7 +234,7 @@ def _allowed(tools: list[Tool], choice: dict[str, Any] | None) -> tuple[list[Too
     return kept, choice
 
 
-def _web_search(options: dict[str, Any]) -> Tool:
+def web_search(options: dict[str, Any]) -> Tool:
     tool: Tool = {"type": WEB_SEARCH, "name": "web_search"}
     tool["max_uses"] = _SEARCHES.get(str(options.get("search_context_size")), _SEARCHES["medium"])
     location = options.get("user_location")
@@ -249,30 +269,30 @@ class AnswerForm:
     instruction: str = ""
 
 
-def read_form(body: dict[str, Any], receipt: Receipt, allowance: schema.Allowance | None = None) -> AnswerForm:
-    """`response_format`. Raises ApiError (400)."""
-    given = body.get("response_format")
+def read_form(given: Any, path: str, receipt: Receipt, allowance: schema.Allowance) -> AnswerForm:
+    """`response_format` of chat, where a schema is nested, or `text.format` of Responses, where it is flat. Raises
+    ApiError (400)."""
     if given is None:
         return AnswerForm()
-    given = checks.an_object(given, "response_format")
+    given = checks.an_object(given, path)
     kind = given.get("type")
     if kind == "text":
         return AnswerForm()
     if kind == "json_object":
-        receipt.add("response_format", "emulated")
+        receipt.add(path, "emulated")
         return AnswerForm(instruction=JSON_ONLY)
     if kind != "json_schema":
         text = f"Invalid value: '{str(kind)[:40]}'. Supported values are: 'text', 'json_object', and 'json_schema'."
-        raise ApiError("invalid_value", text, "response_format.type")
-    path = "response_format.json_schema"
-    wanted = checks.an_object(given.get("json_schema", given), path)
+        raise ApiError("invalid_value", text, f"{path}.type")
+    place = f"{path}.json_schema" if path == "response_format" else path
+    wanted = checks.an_object(given.get("json_schema", given), place)
     form = wanted.get("schema")
     if form is None:
-        raise checks.missing(f"{path}.schema")
-    form = checks.an_object(form, f"{path}.schema")
+        raise checks.missing(f"{place}.schema")
+    form = checks.an_object(form, f"{place}.schema")
     try:
         return AnswerForm({"type": "json_schema", "schema": schema.closed(form, allowance)})
     except schema.NotPossible:
-        receipt.add("response_format", "prompted")
+        receipt.add(path, "prompted")
         text = msgspec.json.encode(form).decode()
         return AnswerForm(instruction=f"{JSON_ONLY} It must be valid against this JSON Schema:\n{text}")

@@ -8,7 +8,7 @@ import pytest
 
 from bridge import catalog
 from bridge.adapt import adapt
-from bridge.dialects.chat import EFFORTS
+from bridge.dialects.reading import EFFORTS
 from bridge.receipt import Receipt
 
 CATALOG = catalog.load()

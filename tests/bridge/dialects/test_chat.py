@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.dialects import chat
+from bridge.dialects import chat, reading
 from bridge.dialects.params import PARAMS, Verdict
 from bridge.errors import ApiError
 from tests.chat import USER, read, refusal, said, turns
@@ -216,7 +216,7 @@ def test_the_ways_to_ask_for_reasoning(fields: dict[str, Any], effort: str | Non
     assert (request.get("output_config", {}).get("effort"), request.get("thinking")) == (effort, thinking)
 
 
-@pytest.mark.parametrize("effort", chat.EFFORTS)
+@pytest.mark.parametrize("effort", reading.EFFORTS)
 def test_every_effort_of_openais_is_read(effort: str) -> None:
     assert read(reasoning_effort=effort).request["output_config"] == {"effort": effort}
 
