@@ -21,11 +21,12 @@ MOST_BREAKPOINTS = 4
 _WITH_THINKING = {"temperature": (1, 1), "top_p": (0.95, 1), "top_k": (1, 0)}
 
 
-def adapt(request: Request, model: Model, receipt: Receipt) -> list[Rewriter]:
-    """Changes the request in place; returns what the answer has to go through to be what was asked for."""
+def adapt(request: Request, model: Model, receipt: Receipt, display: str = "summarized") -> list[Rewriter]:
+    """Changes the request in place; returns what the answer has to go through to be what was asked for. `display`: how
+    thinking is shown, where the client asks for no more than an effort."""
     _limit_output(request, model, receipt)
     rewriters = _force_tool(request, model, receipt)
-    think(request, model, receipt)
+    think(request, model, receipt, display)
     _drop_sampling(request, model, receipt)
     _place_system_turns(request, model, receipt)
     _end_with_user(request, model, receipt)

@@ -2,73 +2,34 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import Any
-
 import msgspec
 
-from bridge.adapt import adapt
-from bridge.catalog import Model
 from bridge.dialects import betas, chat, chat_answer
 from bridge.dialects.chat_stream import ChatStream
-from bridge.emulate import PlainJson, Rewriter, through
+from bridge.emulate import Rewriter, through
 from bridge.errors import ApiError
-from bridge.receipt import Receipt
 from bridge.speech import Asked, Tally
+from bridge.translated import TranslatedDialect, TranslatedQuestion
 from bridge.wire.anthropic import Event, Frame
 from bridge.wire.fold import Fold
 
 
-class ChatDialect:
+class ChatDialect(TranslatedDialect):
     """OpenAI's Chat Completions; also the shape of errors that belong to no dialect."""
 
     name = "chat"
-    relays = False
 
     def read(self, asked: Asked) -> ChatQuestion:
         reading = chat.read(asked.body, asked.model_in_url)
         return ChatQuestion(reading, betas.passing(asked.header("anthropic-beta"), reading.receipt))
 
-    def status(self, problem: ApiError) -> int:
-        return problem.status
 
-    def error(self, problem: ApiError, request_id: str) -> dict[str, Any]:
-        return problem.body()
-
-    def headers(self, request_id: str, milliseconds: int) -> dict[str, str]:
-        return {"x-request-id": request_id, "openai-processing-ms": str(milliseconds)}
-
-
-class ChatQuestion:
-    def __init__(self, reading: chat.Reading, asked_betas: list[str]) -> None:
-        self._reading = reading
-        self._rewriters: list[Rewriter] = []
-        self.alias: str = reading.request["model"]
-        self.streamed, self.end_user, self.choices = reading.stream, reading.end_user, reading.choices
-        self.receipt: Receipt = reading.receipt
-        wanted = ",".join(dict.fromkeys([*asked_betas, *reading.betas]))
-        self.headers: Mapping[str, str] = {"anthropic-beta": wanted} if wanted else {}
-
-    def fit(self, model: Model, pseudonym: str) -> dict[str, Any]:
-        """The Messages request that this model accepts."""
-        request = self._reading.request
-        self._rewriters = adapt(request, model, self.receipt)
-        if self._reading.plain_json:
-            self._rewriters.append(PlainJson())
-        if pseudonym:
-            request["metadata"] = {"user_id": pseudonym}
-        return request
-
+class ChatQuestion(TranslatedQuestion[chat.Reading]):
     def stream(self, tally: Tally, created: int) -> ChatTold:
         return ChatTold(self._reading, tally, created, self._each())
 
     def whole(self, tally: Tally, created: int) -> ChatWhole:
         return ChatWhole(self._reading, tally, created, self._each())
-
-    def _each(self) -> list[list[Rewriter]]:
-        """Rewriters remember what they have seen: every choice has its own."""
-        return [copy.deepcopy(self._rewriters) for _ in range(self.choices)]
 
 
 class ChatTold:

@@ -15,14 +15,15 @@ _BUDGETS = {"low": 4096, "medium": 10_240, "high": 24_576, "xhigh": 32_768, "max
 _LEAST_BUDGET = 1024
 
 
-def think(request: Request, model: Model, receipt: Receipt) -> None:
-    """Changes `thinking`, `output_config.effort` and what cannot stand beside them, in place."""
+def think(request: Request, model: Model, receipt: Receipt, display: str = "summarized") -> None:
+    """Changes `thinking`, `output_config.effort` and what cannot stand beside them, in place. `display`: how the
+    thinking that an effort asks for is shown."""
     effort = request.get("output_config", {}).pop("effort", None)
     given = request.pop("thinking", None)
     if given is not None:
         thinking, effort = _explicit(given, effort, model, receipt)
     else:
-        thinking, effort = _by_effort(effort, model, receipt)
+        thinking, effort = _by_effort(effort, model, receipt, display)
     if thinking and thinking.get("type") == "enabled":
         thinking = _within_limits(thinking, request, receipt)
     if thinking:
@@ -33,14 +34,14 @@ def think(request: Request, model: Model, receipt: Receipt) -> None:
         del request["output_config"]
 
 
-def _by_effort(effort: str | None, model: Model, receipt: Receipt) -> tuple[Request | None, str | None]:
+def _by_effort(effort: str | None, model: Model, receipt: Receipt, display: str) -> tuple[Request | None, str | None]:
     if effort is None:
         return None, None
     if effort == "none":
         return _off(model, receipt)
     level = _level("low" if effort == "minimal" else effort, model, receipt)
     if "adaptive" in model.thinking:
-        return {"type": "adaptive", "display": "summarized"}, level
+        return {"type": "adaptive", "display": display}, level
     wanted = "low" if effort == "minimal" else effort
     return {"type": "enabled", "budget_tokens": _BUDGETS[wanted]}, level
 

@@ -5,7 +5,8 @@
     Stream      the answer on its way out, piece by piece
     Whole       the answer put together first
 
-Chat Completions (bridge/chat.py) translates; Messages (bridge/dialects/messages.py) is the house language itself.
+Chat Completions (bridge/chat.py) and Responses (bridge/responses_api.py) translate; Messages
+(bridge/dialects/messages.py) is the house language itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge.catalog import Model
+from bridge.dialects.sealing import NO_SEAL, Seal
 from bridge.errors import ApiError
 from bridge.receipt import Receipt
 from bridge.wire.anthropic import Event, Frame
@@ -29,6 +31,7 @@ class Asked:
     header: Callable[[str], str]
     request_id: str
     model_in_url: str | None = None
+    seal: Seal = NO_SEAL  # of the caller's tenant, for what its clients carry for us
 
 
 class Tally(Protocol):

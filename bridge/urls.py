@@ -11,6 +11,7 @@ endpoints = [
     path("chat/completions", views.ChatCompletions.as_view()),
     path("engines/<path:model>/chat/completions", views.ChatCompletions.as_view()),
     path("openai/deployments/<path:model>/chat/completions", views.ChatCompletions.as_view()),
+    path("responses", views.Responses.as_view()),
     path("messages", views.Messages.as_view()),
     path("messages/count_tokens", views.CountTokens.as_view()),
     path("models", views.Models.as_view()),

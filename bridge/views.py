@@ -13,26 +13,34 @@ from bridge.chat import CHAT
 from bridge.dialects import checks
 from bridge.dialects.messages import MESSAGES
 from bridge.responses import as_response
+from bridge.responses_api import RESPONSES
 
 
-class ChatCompletions(AsyncAPIView):
-    """POST chat/completions, and the two older URLs that carry the model."""
+class Inference(AsyncAPIView):
+    """An endpoint that asks a model something, in its dialect; the two oldest URLs carry the model."""
 
     inference = True
-    dialect = CHAT
 
     async def post(self, request: ApiRequest, model: str | None = None) -> HttpResponseBase:
         return as_response(await pipeline.serve(request.services, self.dialect, request.call, request.asked(model)))
 
 
-class Messages(AsyncAPIView):
+class ChatCompletions(Inference):
+    """POST chat/completions."""
+
+    dialect = CHAT
+
+
+class Responses(Inference):
+    """POST responses."""
+
+    dialect = RESPONSES
+
+
+class Messages(Inference):
     """POST messages: Anthropic's own API."""
 
-    inference = True
     dialect = MESSAGES
-
-    async def post(self, request: ApiRequest) -> HttpResponseBase:
-        return as_response(await pipeline.serve(request.services, self.dialect, request.call, request.asked()))
 
 
 class CountTokens(AsyncAPIView):

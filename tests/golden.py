@@ -1,5 +1,7 @@
 """The golden cases of tests/cases: client request → upstream request and receipt; events → answer and chunks.
 
+Those of the Responses API are in tests/cases/responses.
+
 Written by hand from what the two APIs document. A request is laid over a plain one; what upstream gets says everything
 but the model and, where the request names none, the messages.
 """
@@ -12,9 +14,11 @@ from typing import Any
 
 from bridge import catalog
 from bridge.adapt import adapt
-from bridge.dialects import chat
+from bridge.dialects import chat, responses
 from bridge.dialects.chat import AnswerShape, Reading
+from bridge.dialects.responses import ResponseShape
 from tests import wire
+from tests.sealing import PlainSeal
 
 CASES = Path(__file__).resolve().parent / "cases"
 CATALOG = catalog.load()
@@ -30,6 +34,9 @@ def _load(*names: str) -> dict[str, Case]:
 ANSWERS = _load("answers")
 REQUESTS = _load(*sorted(path.stem for path in CASES.glob("*.json") if path.stem != "answers"))
 ACCEPTED = {name: case for name, case in REQUESTS.items() if "error" not in case}
+RESPONSES = _load("responses/requests")
+RESPONSES_ACCEPTED = {name: case for name, case in RESPONSES.items() if "error" not in case}
+RESPONSES_ANSWERS = _load("responses/answers")
 
 
 def body(case: Case) -> dict[str, Any]:
@@ -58,3 +65,19 @@ def events(case: Case) -> list[bytes]:
 def shape(case: Case) -> AnswerShape:
     given = case.get("shape", {})
     return AnswerShape(custom=frozenset(given.get("custom", ())), legacy=given.get("legacy", False))
+
+
+def response_body(case: Case) -> dict[str, Any]:
+    return {"model": case["model"], "input": "Hello", **case["request"]}
+
+
+def translated_response(sent: dict[str, Any]) -> responses.Reading:
+    """A request of the Responses API, read and adapted. Raises ApiError."""
+    reading = responses.read(sent, PlainSeal())
+    adapt(reading.request, CATALOG.resolve(reading.request["model"]), reading.receipt, reading.display)
+    return reading
+
+
+def response_shape(case: Case) -> ResponseShape:
+    """What is remembered of the request that the answer of a case belongs to."""
+    return responses.read({"model": "claude-opus-5", "input": "Hello", **case.get("request", {})}, PlainSeal()).form

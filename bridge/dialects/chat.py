@@ -33,6 +33,7 @@ class Reading:
     choices: int = 1
     plain_json: bool = False  # the answer is to be one JSON object, which only an instruction asks for
     receipt: Receipt = field(default_factory=Receipt)
+    display: str = "summarized"  # thinking is shown to whoever asks for an effort
 
     @property
     def betas(self) -> tuple[str, ...]:

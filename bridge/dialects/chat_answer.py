@@ -102,11 +102,20 @@ def _tool_call(block: Block, shape: AnswerShape) -> dict[str, Any]:
     name, given = shape.names.original(block.get("name") or ""), block.get("input") or {}
     arguments = block.get("input_text") or msgspec.json.encode(given).decode()
     if block.get("name") in shape.custom:
-        text = given.get("input") if isinstance(given, dict) else None
-        if not isinstance(text, str):  # nothing at all, or not as it was asked for: nothing is lost
-            text = "" if arguments == "{}" else arguments
-        return {"id": block.get("id"), "type": "custom", "custom": {"name": name, "input": text}}
+        return {"id": block.get("id"), "type": "custom", "custom": {"name": name, "input": free_text(arguments)}}
     return {"id": block.get("id"), "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def free_text(arguments: str) -> str:
+    """What a free-text tool was called with. Not as it was asked for: all of it, so that nothing is lost."""
+    try:
+        given = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return arguments
+    text = given.get("input") if isinstance(given, dict) else None
+    if isinstance(text, str):
+        return text
+    return "" if given == {} else arguments
 
 
 def thinking_blocks(blocks: list[Block]) -> list[Block]:

@@ -1,4 +1,4 @@
-"""The request parameters of OpenAI's dialects, each with its verdict: reader, receipt and docs follow these tables."""
+"""Chat Completions' request parameters, each with its verdict: reader, receipt and docs follow this one table."""
 
 from __future__ import annotations
 

@@ -76,6 +76,12 @@ def offer(
     return ToolSet(tools, choice if tools else None, frozenset(reader.custom), legacy)
 
 
+def is_server_tool(tool: Tool) -> bool:
+    """One that Anthropic defined, by its dated type."""
+    kind = tool.get("type")
+    return isinstance(kind, str) and _DATED.fullmatch(kind) is not None
+
+
 def _list(body: dict[str, Any], name: str) -> list[Any]:
     value = body.get(name) or []
     if not isinstance(value, list):
@@ -105,7 +111,7 @@ class _Reader:
             read = self._custom(checks.an_object(tool["custom"], f"{path}.custom"), f"{path}.custom")
         elif kind == "custom" and "input_schema" not in tool:  # the flat shape of the Responses API
             read = self._custom(tool, path)
-        elif isinstance(kind, str) and _DATED.fullmatch(kind):
+        elif is_server_tool(tool):
             read = self._server_tool(tool, path)
         elif "input_schema" in tool:
             read = self._function({**tool, "parameters": tool["input_schema"]}, path)

@@ -15,18 +15,24 @@ import pytest
 
 from bridge import catalog
 from bridge.adapt import adapt
-from bridge.dialects import chat, chat_answer
+from bridge.dialects import chat, chat_answer, responses
 from bridge.dialects.chat import AnswerShape
 from bridge.dialects.chat_stream import ChatStream
+from bridge.dialects.responses_answer import ResponseStream
 from bridge.emulate import ForcedTool, PlainJson, through
-from bridge.errors import ApiError
+from bridge.errors import ApiError, internal
 from bridge.usage import Meter
 from bridge.wire import strict
 from bridge.wire.fold import Fold
 from tests import wire
 from tests.bridge import rules
 from tests.chat import assert_agree
-from tests.fuzz import bodies, streams
+from tests.fuzz import bodies, items, streams
+from tests.responses import assert_agree as assert_responses_agree
+from tests.responses import events as responses_events
+from tests.responses import made as responses_made
+from tests.responses import read as responses_read
+from tests.sealing import PlainSeal
 
 COUNT = int(os.environ.get("FUZZ", "2000"))
 SHARES = 20  # so that a failure shows early and a run can be spread
@@ -84,6 +90,41 @@ async def test_no_stream_ends_well_unless_upstream_said_so(share: int) -> None:
             raise AssertionError(f"seed {seed}") from error
 
 
+async def check_response(seed: int) -> None:
+    rng = random.Random(seed)
+    content, sound = streams.make(rng)
+    pieces, clean = streams.cut(content, rng)
+    events, problem = await wire.read_all(pieces)
+    shape = rng.choice([responses_read().form, responses_read(tools=[{"type": "custom", "name": "look"}]).form])
+    rewriters = rng.choice([[], [], [PlainJson()], [ForcedTool("look")], [ForcedTool(None)]])
+    response, meter = responses_made(shape)
+    stream, out = ResponseStream(response), b""
+    for event in events:
+        meter.feed(event)
+        for made in through(list(rewriters), [event]):
+            assert made.type == "message_stop" or not stream.done
+            out += stream.feed(made)
+    if stream.done:
+        assert any(event.type == "message_stop" for event in events)
+        told = responses_events(out)
+        assert told[-1]["type"] in ("response.completed", "response.incomplete")
+        if sound and clean:
+            assert_responses_agree(response.resource(), told)
+        return
+    told = responses_events(out + stream.error(problem or internal()))
+    assert [event["type"] for event in told[-2:]] == ["error", "response.failed"]
+    assert not [event for event in told if event["type"] in ("response.completed", "response.incomplete")]
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+async def test_no_response_is_complete_unless_upstream_said_so(share: int) -> None:
+    for seed in seeds(share):
+        try:
+            await check_response(seed)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+
+
 # --- requests ---
 
 
@@ -114,6 +155,37 @@ def test_a_request_is_refused_or_made_one_that_the_api_takes(share: int) -> None
     for seed in seeds(share):
         try:
             accepted += check_body(seed)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+    assert accepted > COUNT / SHARES / 10, "too few are accepted for the rules to mean anything"
+
+
+def check_items(seed: int) -> bool:
+    """The same of a request of the Responses API."""
+    rng = random.Random(seed)
+    body = items.make(rng)
+    try:
+        reading = responses.read(strict.loads(msgspec.json.encode(body)), PlainSeal())
+        model = CATALOG.resolve(reading.request["model"])
+        adapt(reading.request, model, reading.receipt, reading.display)
+    except ApiError as problem:
+        assert problem.status in (400, 404) and problem.body()["error"]["message"]
+        return False
+    except ValueError:  # too deep for the door
+        return False
+    msgspec.json.encode([reading.request, reading.form.echo])
+    assert str(reading.receipt).isascii() and "\n" not in str(reading.receipt)
+    found = rules.problems(reading.request, model)
+    assert not found, f"{found}"
+    return True
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_items_are_refused_or_made_what_the_api_takes(share: int) -> None:
+    accepted = 0
+    for seed in seeds(share):
+        try:
+            accepted += check_items(seed)
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
     assert accepted > COUNT / SHARES / 10, "too few are accepted for the rules to mean anything"

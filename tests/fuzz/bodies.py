@@ -132,12 +132,13 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
-def make(rng: random.Random) -> Any:
-    """A request, good or changed at up to six places, for a model at random."""
-    body: Any = copy.deepcopy(rng.choice(GOOD))
+def make(rng: random.Random, good: list[dict[str, Any]] = GOOD, said: str = "messages") -> Any:
+    """A request, good or changed at up to six places, for a model at random. `said`: the parameter that holds what is
+    said, which stays one request's own."""
+    body: Any = copy.deepcopy(rng.choice(good))
     body["model"] = rng.choice(NAMES)
     if rng.random() < 0.3:  # parameters of another one
-        body.update(copy.deepcopy({name: value for name, value in rng.choice(GOOD).items() if name != "messages"}))
+        body.update(copy.deepcopy({name: value for name, value in rng.choice(good).items() if name != said}))
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3, 6))):
         _change(body, rng)
     return body

@@ -1,6 +1,7 @@
 """OpenAI's published schema of its answers, as a validator: nullable made a union.
 
-`system_fingerprint` is deprecated: null in real traffic, where the schema of the whole answer wants text.
+`system_fingerprint` is deprecated: null in real traffic, where the schema of the whole answer wants text. So is `usage`
+of a response in progress, where the schema wants it absent.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ def _document() -> dict[str, Any]:
         schema = content["components"]["schemas"][name]
         schema["properties"]["system_fingerprint"] = {"type": ["string", "null"]}
         schema["required"] = [one for one in schema["required"] if one != "system_fingerprint"]
+    for part in content["components"]["schemas"]["Response"]["allOf"]:
+        if "usage" in part.get("properties", {}):
+            part["properties"]["usage"] = {"anyOf": [part["properties"]["usage"], {"type": "null"}]}
     return content
 
 

@@ -1,0 +1,96 @@
+"""OpenAI's Responses on the one road: read, made fit for the model, and told as items."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from bridge.dialects import betas, responses
+from bridge.dialects.responses_answer import Response, ResponseStream
+from bridge.emulate import Rewriter, through
+from bridge.errors import ApiError
+from bridge.speech import Asked, Tally
+from bridge.translated import TranslatedDialect, TranslatedQuestion
+from bridge.wire.anthropic import Event, Frame
+
+
+class ResponsesDialect(TranslatedDialect):
+    """Errors before an answer has begun are chat's, in shape and status; later ones are events."""
+
+    name = "responses"
+
+    def read(self, asked: Asked) -> ResponsesQuestion:
+        reading = responses.read(asked.body, asked.seal)
+        return ResponsesQuestion(
+            reading, betas.passing(asked.header("anthropic-beta"), reading.receipt), asked.request_id
+        )
+
+
+class ResponsesQuestion(TranslatedQuestion[responses.Reading]):
+    def __init__(self, reading: responses.Reading, asked_betas: list[str], request_id: str) -> None:
+        super().__init__(reading, asked_betas)
+        self._request_id = request_id
+
+    def stream(self, tally: Tally, created: int) -> ResponseTold:
+        return ResponseTold(self._response(tally, created), self._each()[0])
+
+    def whole(self, tally: Tally, created: int) -> ResponseWhole:
+        return ResponseWhole(self._response(tally, created), self._each()[0])
+
+    def _response(self, tally: Tally, created: int) -> Response:
+        return Response(tally.usage, created, self._reading.form, self._request_id, time.time)
+
+
+class _Telling:
+    """Events through what emulates the rest; notes what the record wants to know."""
+
+    def __init__(self, rewriters: list[Rewriter]) -> None:
+        self._rewriters = rewriters
+        self.message_id = ""
+        self.stop_reason: str | None = None
+
+    def _made(self, events: list[Event]) -> list[Event]:
+        made = through(self._rewriters, events)
+        for event in made:
+            if event.type == "message_start" and event.message:
+                self.message_id = self.message_id or event.message.id
+            elif event.type == "message_delta" and event.delta:
+                self.stop_reason = event.delta.stop_reason
+        return made
+
+
+class ResponseTold(_Telling):
+    def __init__(self, response: Response, rewriters: list[Rewriter]) -> None:
+        super().__init__(rewriters)
+        self._stream = ResponseStream(response)
+        self.beat: Callable[[], bytes] = self._stream.beat
+
+    @property
+    def done(self) -> bool:
+        return self._stream.done
+
+    def feed(self, events: list[Event], frames: list[Frame]) -> bytes:
+        return b"".join([self._stream.feed(event) for event in self._made(events)])
+
+    def error(self, problem: ApiError) -> bytes:
+        return self._stream.error(problem)
+
+
+class ResponseWhole(_Telling):
+    """What the events amount to is what the last of them would hold."""
+
+    def __init__(self, response: Response, rewriters: list[Rewriter]) -> None:
+        super().__init__(rewriters)
+        self._response = response
+
+    def feed(self, events: list[Event], frames: list[Frame]) -> None:
+        for event in self._made(events):
+            self._response.feed(event)
+
+    def write(self) -> bytes:
+        return msgspec.json.encode(self._response.resource())
+
+
+RESPONSES = ResponsesDialect()
