@@ -1,11 +1,11 @@
-"""The page that says what becomes of every request parameter: written from the table that the reader itself follows.
+"""The page that says what becomes of every request parameter: written from the tables that the readers follow.
 
 `python -m bridge.compatibility` prints it; a test compares it with docs/compatibility.md.
 """
 
 from __future__ import annotations
 
-from bridge.dialects.params import PARAMS, Verdict
+from bridge.dialects.params import PARAMS, RESPONSES, Param, Verdict
 
 _MEANINGS = {
     Verdict.TRANSLATED: "means the same upstream",
@@ -16,17 +16,17 @@ _MEANINGS = {
     Verdict.NOT_YET: "refused with a 400 for now",
 }
 
-_HEAD = """# Compatibility of chat completions
+_HEAD = """# Compatibility
 
-Made from `bridge/dialects/params.py`, the table that the reader follows, by `python -m bridge.compatibility`.
+Made from `bridge/dialects/params.py`, the tables that the readers follow, by `python -m bridge.compatibility`.
 
 Nothing is dropped in silence. What was adapted, emulated or ignored is named in the answer's `x-bridge-compat` header and on
 its record, e.g. `x-bridge-compat: temperature=dropped, seed=ignored`. A key in *strict* mode gets a 400 instead of an answer
 from which something was dropped or ignored. `null` means absent for every parameter.
 """
 
-_TAIL = """
-## Messages
+_CHAT = """
+### Messages
 
 | what | becomes |
 |---|---|
@@ -47,7 +47,7 @@ The header `anthropic-beta` goes with Anthropic's own parameters: what stays ins
 
 Bodies and parts in the shape of the Responses API or of Anthropic's are understood on this URL too.
 
-## Answers
+### Answers
 
 `finish_reason`: `stop` (end_turn, stop_sequence), `length` (max_tokens, context window), `tool_calls`, `content_filter`
 (refusal, with `message.refusal`). `usage`: `prompt_tokens` counts all input, cached or not; `cached_tokens`,
@@ -58,13 +58,49 @@ model that refuses to be forced is made by giving the answer the form of its arg
 """
 
 
+_RESPONSES = """
+### Input
+
+| what | becomes |
+|---|---|
+| a text, messages of every role (with or without `type`), `input_text`, `input_image`, `input_file`, `output_text`, `refusal` | as in chat completions |
+| `function_call`, `custom_tool_call` and their `_output` items (texts, images, files) | `tool_use` and `tool_result`, repaired as in chat completions |
+| `reasoning` with the `encrypted_content` of an earlier answer of Bridge's | the signed thinking, unchanged; another's, or a summary alone, is left out (`input.reasoning=dropped`) |
+| `additional_tools`, `tool_search_output` | their tools, beside those of `tools` |
+| `item_reference` | to thinking or to words before a call: left out (`input.item_reference=dropped`); to an answer: a 400, for Bridge stores none |
+| items of OpenAI's own tools, `compaction`, unknown ones | left out (`input.NAME=dropped`) |
+
+### Tools
+
+| what | becomes |
+|---|---|
+| `function` | a tool; `strict` where the schema allows it |
+| `custom` | a tool with one text, its grammar told in words; called as `custom_tool_call`, the text streamed as it comes |
+| `namespace` | each of its tools as `NAMESPACE__NAME`, and called by its name and namespace |
+| `web_search`, `web_search_preview` | Anthropic's web search, with `allowed_domains`, `user_location` and at most `max_tool_calls` searches; told as `web_search_call`, sources as `url_citation` |
+| everything else that OpenAI runs itself, and unknown types | left out (`tools.NAME=dropped`) |
+
+### Answers
+
+Items in the order in which they came: `reasoning` (a summary if one was asked for, and always `encrypted_content`: the signed
+thinking, sealed for this tenant), `message`, `function_call`, `custom_tool_call`, `web_search_call`. `status` is `incomplete` with
+`max_output_tokens` (max_tokens, context window) or `content_filter` (refusal, which is also a `refusal` part), else `completed`.
+A stream that breaks ends with an `error` event and `response.failed`, never with `response.completed`; long silences are filled with
+`response.in_progress`. Nothing is stored: `store` is `false` in every answer, and there is nothing to `GET`.
+"""
+
+
+def _table(params: dict[str, Param]) -> str:
+    rows = "\n".join(f"| `{param.name}` | {param.verdict} | {param.note} |" for param in params.values())
+    unknown = "| anything else | ignored | Unknown parameters are named on the receipt. |"
+    return f"### Parameters\n\n| parameter | verdict | |\n|---|---|---|\n{rows}\n{unknown}\n"
+
+
 def page() -> str:
     verdicts = "\n".join(f"* **{verdict}**: {meaning}" for verdict, meaning in _MEANINGS.items())
-    rows = "\n".join(f"| `{param.name}` | {param.verdict} | {param.note} |" for param in PARAMS.values())
-    unknown = "| anything else | ignored | Unknown parameters are named on the receipt. |"
-    return (
-        f"{_HEAD}\n{verdicts}\n\n## Parameters\n\n| parameter | verdict | |\n|---|---|---|\n{rows}\n{unknown}\n{_TAIL}"
-    )
+    chat = f"## Chat completions\n\n{_table(PARAMS)}{_CHAT}"
+    responses = f"## Responses\n\n{_table(RESPONSES)}{_RESPONSES}"
+    return f"{_HEAD}\n{verdicts}\n\n{chat}\n{responses}"
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class _Transform:
         if "items" in node:
             kept["items"] = self.schema(node["items"])
         for name in ("format", "minItems"):
-            if name in lost and (lost[name] in FORMATS if name == "format" else lost[name] in (0, 1)):
+            if name in lost and (str(lost[name]) in FORMATS if name == "format" else lost[name] in (0, 1)):
                 kept[name] = lost.pop(name)
         if lost:
             note = msgspec.json.encode(lost).decode()

@@ -168,3 +168,7 @@ def test_the_schema_that_was_given_is_not_changed() -> None:
     copy = {**schema, "properties": {"a": dict(schema["properties"]["a"])}}
     closed(schema)
     assert schema == copy
+
+
+def test_a_format_that_is_no_name_is_told_in_words() -> None:
+    assert closed({"type": "string", "format": {"a": 1}}) == {"type": "string", "description": '{"format":{"a":1}}'}
