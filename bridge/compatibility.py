@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from bridge.dialects.params import PARAMS, RESPONSES, Param, Verdict
+from bridge.dialects.params import PARAMS, Param, Verdict
+from bridge.dialects.responses_params import RESPONSES
 
 _MEANINGS = {
     Verdict.TRANSLATED: "means the same upstream",
@@ -18,7 +19,7 @@ _MEANINGS = {
 
 _HEAD = """# Compatibility
 
-Made from `bridge/dialects/params.py`, the tables that the readers follow, by `python -m bridge.compatibility`.
+Made from `bridge/dialects/params.py` and its neighbours, the tables that the readers follow, by `python -m bridge.compatibility`.
 
 Nothing is dropped in silence. What was adapted, emulated or ignored is named in the answer's `x-bridge-compat` header and on
 its record, e.g. `x-bridge-compat: temperature=dropped, seed=ignored`. A key in *strict* mode gets a 400 instead of an answer
