@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from bridge.catalog import Model
+from bridge.prices import asked_terms
 from tenants.money import INPUT_CLASSES, NO_TERMS, PICOS_PER_NANO, Bill, Line, Tariff
 from tenants.values import Usage, UsageSource
 
@@ -56,6 +57,7 @@ class Bound:
     usage: Usage
     tariff: Tariff | None
     choices: int
+    asked: frozenset[str]  # the terms that the request names
     input_class: str
     guess: int  # input tokens of one choice, estimated
     reasons: tuple[str, ...] = ()
@@ -120,7 +122,7 @@ class Bound:
 def bound(
     request: dict[str, Any], model: Model, tariff: Tariff | None, choices: int = 1, content: bytes | None = None
 ) -> Bound:
-    """The bound of a Messages request. `content` is its JSON, if that is made already."""
+    """The bound of a Messages request, at the tariff of `prices.dearest_terms`. `content` is its JSON, if known."""
     content = msgspec.json.encode(request) if content is None else content
     parts = _Parts()
     parts.request(request)
@@ -141,6 +143,7 @@ def bound(
         usage=_times(first.but(**steps), choices),
         tariff=tariff,
         choices=choices,
+        asked=asked_terms(request),
         input_class=input_class,
         guess=text // BYTES_PER_TOKEN + fixed,
         reasons=tuple(dict.fromkeys(parts.reasons)),

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from bridge import telemetry
 from bridge.belongings import Belongings
+from bridge.bounds import Bound
 from bridge.choices import Readable
 from bridge.errors import ApiError
 from bridge.grant import Grant
 from bridge.usage import Meter, Meters
+from tenants import ids
 from tenants.journal import Entry
+from tenants.money import Bill
 from tenants.values import Caller, State, Usage
 
 # Ends of a request that upstream may still have worked on, though it had not begun to answer.
 _UNKNOWN_STATES = (State.CANCELLED, State.INTERRUPTED)
 _UNKNOWN_CODES = ("upstream_timeout",)
+
+
+Price = Callable[[Usage], Bill]
+
+
+def no_price(usage: Usage) -> Bill:
+    """What test keys pay: the sandbox never costs money."""
+    return Bill(0, [])
 
 
 class Ended(StrEnum):
@@ -40,6 +53,7 @@ class Call:
     received: float = field(default_factory=time.monotonic)
     ended: Ended | None = None
     meter: Meter | Meters | None = None
+    price: Price = no_price
     first_token: float | None = None
     answer: Readable | None = None
     belongings: Belongings | None = None
@@ -47,11 +61,19 @@ class Call:
     kept: bool = False  # goes on without its client (idempotency.py), which then sees to its end
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 
-    def sent(self, request_bytes: int, max_tokens: int, choices: int, **columns: Any) -> Meter | Meters:
-        """From here on it costs: the meter runs, and the journal says so before upstream hears of it."""
-        several = choices > 1
-        self.meter = Meters(request_bytes, max_tokens, choices) if several else Meter(request_bytes, max_tokens)
-        self.entry.sent(queue_us=self._since(time.monotonic()), **columns)
+    @property
+    def at(self) -> datetime:
+        """When it was admitted: the moment whose prices hold."""
+        return ids.moment(self.id)
+
+    def sent(self, most: Bound, price: Price, **columns: Any) -> Meter | Meters:
+        """From here on it costs: the meter runs, and the journal says so before upstream hears of it, with what is to
+        be charged if nobody hears of its end."""
+        self.price = price
+        several = most.choices > 1
+        self.meter = Meters(most.first, most.choices, most.asked) if several else Meter(most.first, most.asked)
+        bound = self._usage_columns(most.usage, price(most.usage))
+        self.entry.sent(queue_us=self._since(time.monotonic()), bound=bound, **columns)
         return self.meter
 
     def fail(self, problem: ApiError, status: int) -> None:
@@ -97,16 +119,18 @@ class Call:
         row["total_us"] = self._since(time.monotonic())
         row["first_token_us"] = self._since(self.first_token) if self.first_token else None
         usage = self._usage(state, columns.get("error_code", ""))
-        row.update(self._usage_columns(usage))
+        bill = self.price(usage) if usage else None
+        row.update(self._usage_columns(usage, bill))
         try:
             self.entry.close(**row)
         finally:
-            self.grant.settle(usage, None)
+            self.grant.settle(usage, bill.nanos if bill else None)
         telemetry.settled({**self.entry.columns, **row})
 
     def mark(self) -> None:
         """Notes the usage so far, every few seconds of a stream."""
-        self.entry.mark(**self._usage_columns(self._usage(State.STREAMING, "")))
+        usage = self._usage(State.STREAMING, "")
+        self.entry.mark(**self._usage_columns(usage, self.price(usage) if usage else None))
 
     def _since(self, moment: float) -> int:
         return int((moment - self.received) * 1_000_000)
@@ -116,12 +140,12 @@ class Call:
         if self.meter is None:
             return None
         if self.meter.started:
-            return self.meter.usage()
+            return self.meter.billed()
         unknown = state in _UNKNOWN_STATES or error_code in _UNKNOWN_CODES
         return self.meter.bound() if unknown else None
 
-    def _usage_columns(self, usage: Usage | None) -> dict[str, Any]:
-        if usage is None or self.meter is None:
+    def _usage_columns(self, usage: Usage | None, bill: Bill | None) -> dict[str, Any]:
+        if usage is None or bill is None or self.meter is None:
             return {}
         return {
             "input_tokens": usage.input,
@@ -133,4 +157,6 @@ class Call:
             "web_searches": usage.web_searches,
             "usage_source": usage.source,
             "service_tier": self.meter.service_tier,
+            "cost_nanos": bill.nanos,
+            "cost_lines": bill.lines,
         }

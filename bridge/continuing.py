@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bridge.upstream import Answer, Upstream
-from bridge.wire.anthropic import Event, Frame, WireUsage
+from bridge.wire.anthropic import Event, Frame, Iteration, WireUsage
 from bridge.wire.fold import Fold
 
 MOST_CONTINUATIONS = 5
@@ -34,12 +34,10 @@ class ContinuedAnswer:
 
     async def read(self) -> list[Event]:
         """The next events of the whole. Raises ApiError."""
-        events = await self._answer.read()
-        passed = [event for event in events if self._passes(event)]
-        if self._answer.done and self._paused:
+        if self._answer.done and self._paused:  # only now: what came before is counted, even if this fails
             await self._go_on()
-            return passed
-        self.done = self._answer.done
+        passed = [event for event in await self._answer.read() if self._passes(event)]
+        self.done = self._answer.done and not self._paused
         return passed
 
     def take(self) -> list[Frame]:
@@ -59,20 +57,27 @@ class ContinuedAnswer:
         if event.type == "message_start":
             if event.message and event.message.usage:
                 self._current = event.message.usage
-            return first
+            return first or self._counts_only(event)
         if event.type.startswith("content_block"):
             event.index += self._blocks
         if event.type == "message_delta" and event.usage:
             _replace(self._current, event.usage)
             if not first:
-                event.usage = _sum(self._spent, self._current)
-        return not (event.type in ("message_delta", "message_stop") and self._paused)
+                event.usage = _together(self._spent, self._current)
+        if event.type == "message_delta" and self._paused:
+            return self._counts_only(event)
+        return not (event.type == "message_stop" and self._paused)
+
+    def _counts_only(self, event: Event) -> bool:
+        """The event goes on as what was used so far, for whoever counts: the next part may never come, or break."""
+        event.type, event.usage = "usage", _together(self._spent, self._current)
+        return True
 
     async def _go_on(self) -> None:
         """Sends the answer so far back as the assistant's turn. Raises ApiError."""
         content = self._fold.message().content
         self._blocks += len(content)
-        self._spent = _sum(self._spent, self._current)
+        self._spent = _together(self._spent, self._current)
         self._current = WireUsage()
         self._left -= 1
         turn = {"role": "assistant", "content": content}
@@ -89,6 +94,20 @@ def _replace(usage: WireUsage, update: WireUsage) -> None:
         value = getattr(update, name)
         if value is not None:
             setattr(usage, name, value)
+
+
+def _together(spent: WireUsage, current: WireUsage) -> WireUsage:
+    """What the parts so far and this one used: the sum, and each of them, because each is billed on its own."""
+    total: WireUsage = _sum(spent, current)
+    total.iterations = [*_each(spent), *_each(current)]
+    return total
+
+
+def _each(usage: WireUsage) -> list[Iteration]:
+    if usage.iterations or usage.input_tokens is None:
+        return usage.iterations or []
+    counts = {name: getattr(usage, name) for name in Iteration.__struct_fields__ if name not in ("type", "model")}
+    return [Iteration(**counts)]
 
 
 def _sum(one: Any, other: Any) -> Any:

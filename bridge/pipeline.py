@@ -16,8 +16,9 @@ from bridge import limiting, listing
 from bridge.adapt import refuse_losses
 from bridge.admission import admit
 from bridge.belongings import Belongings
+from bridge.bounds import bound
 from bridge.caching import cache_long_prompt
-from bridge.call import Call, Ended
+from bridge.call import Call, Ended, Price, no_price
 from bridge.catalog import Catalog, Model
 from bridge.choices import Readable, open_all
 from bridge.continuing import ContinuedAnswer, may_pause
@@ -25,7 +26,7 @@ from bridge.dialects.messages import MESSAGES
 from bridge.errors import ApiError, internal, shutdown
 from bridge.idempotency import Kept, once
 from bridge.listing import Listing
-from bridge.prices import Prices
+from bridge.prices import Prices, dearest_terms
 from bridge.reply import Events, Reply
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
@@ -71,6 +72,10 @@ class Services:
         shared = self.upstream(caller) in (self.live, self.test)
         return Belongings(self.secret, caller.tenant_id) if shared else None
 
+    def price(self, call: Call, model: Model) -> Price:
+        """What usage of this model costs this call. Test keys never cost money."""
+        return no_price if call.caller.mode is Mode.TEST else partial(self.prices.bill, name=model.id, at=call.at)
+
     def chosen(self, caller: Caller, name: str) -> tuple[str, Model]:
         """What this name stands for with this caller, as it is sent on, and its model. Raises ApiError (404)."""
         target = caller.aliases.get(name, name)
@@ -99,10 +104,10 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
         request = call.belongings.opened(request)
     await admit(services, dialect, call, question, request, model)
     content = msgspec.json.encode({**request, "stream": True})
+    tariff = services.prices.tariff(model.id, call.at, dearest_terms(request))
     meter = call.sent(
-        len(content),
-        min(request["max_tokens"], model.max_output_tokens),  # more is refused upstream
-        question.choices,
+        bound(request, model, tariff, question.choices, content),
+        services.price(call, model),
         streamed=question.streamed,
         alias=question.alias,
         model=model.id,

@@ -80,7 +80,11 @@ def built_in() -> list[PriceRow]:
 
 
 def asked_terms(request: dict[str, Any]) -> frozenset[str]:
-    """The terms that a request may be billed under. Where it says nothing of the region, the workspace upstream may."""
-    fast = {"fast"} if request.get("speed") == "fast" else set()
-    home = set() if request.get("inference_geo") == "global" else {"us"}
-    return frozenset(fast | home)
+    """The terms with a price of their own that a request names."""
+    named = {"fast": request.get("speed"), "us": request.get("inference_geo")}
+    return frozenset(term for term, value in named.items() if value == term)
+
+
+def dearest_terms(request: dict[str, Any]) -> frozenset[str]:
+    """Those that it may be billed under: where it says nothing of the region, the workspace upstream may."""
+    return asked_terms(request) | (set() if request.get("inference_geo") == "global" else {"us"})

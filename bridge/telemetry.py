@@ -14,6 +14,7 @@ refusals = Counter("bridge_refusals", "Requests answered with an error before th
 dark = Counter("bridge_dark_refusals", "Requests that limits which only watch would have refused", ["scope", "unit"])
 unidentified = Counter("bridge_unidentified", "Requests without a known key", ["reason"])
 tokens = Counter("bridge_tokens", "Tokens by class", ["mode", "class"])
+spend = Counter("bridge_spend_nanodollars", "What requests cost, in nano-dollars", ["mode"])
 upstream_errors = Counter("bridge_upstream_errors", "Requests that failed after they went upstream", ["code"])
 latency = Histogram("bridge_request_seconds", "Whole time of a request", ["streamed"], buckets=_SECONDS)
 first_token = Histogram("bridge_first_token_seconds", "Time to the first token", buckets=_SECONDS)
@@ -40,6 +41,8 @@ def settled(row: Mapping[str, Any]) -> None:
     for column, name in _TOKEN_CLASSES.items():
         if row.get(column):
             tokens.labels(mode, name).inc(row[column])
+    if row.get("cost_nanos"):
+        spend.labels(mode).inc(row["cost_nanos"])
     latency.labels(streamed).observe(row["total_us"] / 1e6)
     if row.get("first_token_us") is not None:
         first_token.observe(row["first_token_us"] / 1e6)

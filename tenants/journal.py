@@ -24,6 +24,7 @@ from zlib import crc32
 
 import msgspec
 
+from tenants.money import PICOS_PER_NANO
 from tenants.values import State, UsageSource
 
 Columns = dict[str, Any]
@@ -328,15 +329,25 @@ def rows(content: bytes) -> list[Columns]:
 
 
 def as_row(request_id: uuid.UUID, columns: Columns, ended: bool = True) -> Columns:
-    """Columns as the record wants them. Without an end: interrupted, charged for what was seen (or, where there is a
-    hold, for all of that), said to be a bound."""
+    """Columns as the record wants them. Without an end: interrupted, and charged what was held for it; without a hold
+    the most it can have cost, or what was seen if that is more. Said to be a bound."""
     row = {**columns, "id": request_id}
+    bound = row.pop("bound", {})
     if not ended:
         if row["state"] != State.ADMITTED:
+            if (bound.get("cost_nanos") or 0) >= (row.get("cost_nanos") or 0):
+                row.update(bound)
+            held = row.get("held_nanos")
+            if held is not None and held != row.get("cost_nanos"):
+                row.update(cost_nanos=held, cost_lines=[_held(held)])
             row["usage_source"] = UsageSource.BOUND
-            row["cost_nanos"] = row.get("held_nanos", row.get("cost_nanos"))
         row.update(state=State.INTERRUPTED, error_code="worker_died")
     return row
+
+
+def _held(nanos: int) -> dict[str, Any]:
+    why = "Charged what was held for it: the worker died."
+    return {"class": "hold", "tokens": 0, "pico": nanos * PICOS_PER_NANO, "why": why}
 
 
 def _frames(content: bytes) -> Iterator[tuple[str, bytes, Columns]]:

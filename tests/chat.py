@@ -14,10 +14,12 @@ from bridge.errors import ApiError
 from bridge.usage import Meter
 from bridge.wire.anthropic import Event
 from bridge.wire.fold import Fold
+from tenants.values import Usage, UsageSource
 from tests import wire
 
 MODEL = "claude-opus-5"
 CREATED = 1234
+MOST = Usage(input=100, output=1000, source=UsageSource.BOUND)
 USER = {"role": "user", "content": "Hello"}
 
 
@@ -61,7 +63,7 @@ def result(identifier: str, content: Any = "done") -> dict[str, Any]:
 
 
 def fold(events: list[Event]) -> tuple[Fold, Meter]:
-    folded, meter = Fold(), Meter(100, 1000)
+    folded, meter = Fold(), Meter(MOST)
     for event in events:
         meter.feed(event)
         folded.feed(event)
@@ -83,7 +85,7 @@ def run(
     parts: list[bytes], include_usage: bool = False, close: bool = True, shape: AnswerShape | None = None
 ) -> tuple[ChatStream, bytes]:
     """The streamed answer to these events."""
-    meter = Meter(100, 1000)
+    meter = Meter(MOST)
     stream = ChatStream(meter.usage, CREATED, include_usage, shape or AnswerShape())
     out = b""
     for event in wire.events(parts):

@@ -24,8 +24,23 @@ class ServerToolUse(msgspec.Struct):
     web_search_requests: int | None = None
 
 
+class Iteration(msgspec.Struct):
+    """One sampling of several that made an answer: of the model itself, or of another that advised or took over."""
+
+    type: str = "message"
+    model: str | None = None
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
+    output_tokens: int | None = None
+
+
 class WireUsage(msgspec.Struct):
-    """Token counts. In `message_delta` they are cumulative: they replace, and what is absent stays as it was."""
+    """Token counts. In `message_delta` they are cumulative: they replace, and what is absent stays as it was.
+
+    With `iterations` the bill is their sum: compaction's and an advisor's tokens are in no other count.
+    """
 
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -35,6 +50,9 @@ class WireUsage(msgspec.Struct):
     output_tokens_details: OutputDetails | None = None
     server_tool_use: ServerToolUse | None = None
     service_tier: str | None = None
+    inference_geo: str | None = None
+    speed: str | None = None
+    iterations: list[Iteration] | None = None
 
 
 class Start(msgspec.Struct):

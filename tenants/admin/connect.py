@@ -30,7 +30,10 @@ class Upstream:
 def upstream() -> Upstream:
     if settings.UPSTREAM == "sandbox":
         return Upstream(
-            "wait", "Sandbox", "A scripted Claude answers every key. Nothing leaves this site or costs money."
+            "wait",
+            "Sandbox",
+            "A scripted Claude answers every key. Nothing leaves this site or costs money; "
+            "costs of live keys are what Claude's would be.",
         )
     if not settings.ANTHROPIC_API_KEY:
         return Upstream(

@@ -207,7 +207,7 @@ class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
 
     @admin.display(description="cost, line by line")
     def cost_lines_shown(self, record: RequestRecord) -> SafeString | str:
-        return shown.structure(record.cost_lines)
+        return shown.cost_lines(record.cost_lines)
 
     @admin.display(description="what was adapted")
     def receipt_shown(self, record: RequestRecord) -> SafeString | str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -32,6 +33,36 @@ def money(nanos: int | None) -> str:
 def exact_money(nanos: int | None) -> str:
     """Nano-dollars as dollars, to the last one."""
     return NONE if nanos is None else f"${nanos // 10**9:,}.{nanos % 10**9:09}"
+
+
+def pico_money(picos: int | None) -> str:
+    """Pico-dollars as dollars, to the last one."""
+    return NONE if picos is None else f"${picos // 10**12:,}.{picos % 10**12:012}"
+
+
+def per_million(picos: int) -> str:
+    """A price of so many pico-dollars a token, as price lists have it: dollars per million, two decimals or more."""
+    dollars, rest = divmod(picos, 10**6)
+    return f"${dollars:,}.{f'{rest:06}'.rstrip('0'):0<2}"
+
+
+def cost_lines(bill: object) -> SafeString | str:
+    """A bill: what was counted, at which price, and what that comes to."""
+    if not (isinstance(bill, list) and bill and all(isinstance(line, dict) and "pico" in line for line in bill)):
+        return structure(bill)
+    head = ("", "tokens", "USD per million", "USD")
+    return table((_cost_line(line) for line in bill), head)
+
+
+def _cost_line(line: Mapping[str, Any]) -> tuple[object, ...]:
+    """One class; a search is priced by the thousand, and a line without a price says why."""
+    name = str(line.get("class", "")).replace("_", " ")
+    label = lines(part for part in (name, line.get("model"), line.get("terms"), line.get("why")) if part)
+    price = line.get("pico_per_token")
+    each = NONE if price is None else per_million(price)
+    if name == "web search" and price is not None:
+        each = f"{pico_money(price * 1_000).rstrip('0').rstrip('.')} per thousand"
+    return label, number(line.get("tokens", 0)), each, pico_money(line["pico"])
 
 
 def duration(microseconds: int | None) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from bridge import catalog
 from bridge.bounds import IMAGE_TOKENS, SERVER_STEPS, TOOLS_TOKENS, Bound, bound
-from bridge.prices import Prices, asked_terms
+from bridge.prices import Prices, dearest_terms
 from tenants.values import Usage, UsageSource
 from tests.shared import needs_recordings, recordings
 
@@ -27,7 +27,7 @@ def asked(*content: Any, choices: int = 1, model: str = "claude-opus-5-5", **mor
     """The bound of a request that says exactly this."""
     turn = {"role": "user", "content": list(content) or "Hi"}
     request = {"model": model, "max_tokens": 100, "inference_geo": "global", "messages": [turn], **more}
-    tariff = PRICES.tariff(model, NOW, asked_terms(request))
+    tariff = PRICES.tariff(model, NOW, dearest_terms(request))
     return bound(request, CATALOG.resolve(model), tariff, choices)
 
 

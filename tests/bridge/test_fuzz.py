@@ -26,7 +26,7 @@ from bridge.wire import strict
 from bridge.wire.fold import Fold
 from tests import wire
 from tests.bridge import rules
-from tests.chat import assert_agree
+from tests.chat import MOST, assert_agree
 from tests.fuzz import bodies, items, streams
 from tests.responses import assert_agree as assert_responses_agree
 from tests.responses import events as responses_events
@@ -58,7 +58,7 @@ async def check_stream(seed: int) -> None:
         [AnswerShape(), AnswerShape(), AnswerShape(legacy=True), AnswerShape(custom=frozenset({"look"}))]
     )
     rewriters = rng.choice([[], [], [PlainJson()], [ForcedTool("look")], [ForcedTool(None)]])
-    fold, meter = Fold(), Meter(100, 1000)
+    fold, meter = Fold(), Meter(MOST)
     stream = ChatStream(meter.usage, 1234, True, shape)
     out = b""
     for event in events:
@@ -215,5 +215,5 @@ async def test_a_block_of_wrong_types_is_upstreams_error(block: dict[str, Any]) 
     fold = Fold()
     for event in events:
         fold.feed(event)
-    chat_answer.write(fold.message(), Meter(1, 1).usage(), 1234, AnswerShape())
+    chat_answer.write(fold.message(), Meter(MOST).usage(), 1234, AnswerShape())
     assert problem is not None and problem.kind == "upstream_malformed"

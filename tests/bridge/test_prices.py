@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from bridge import catalog
-from bridge.prices import Prices, asked_terms
+from bridge.prices import Prices, asked_terms, dearest_terms
 from tenants.money import Factor, PriceRow, Rates
 from tenants.values import Usage
 
@@ -94,10 +94,13 @@ def test_a_site_price_under_an_alias_is_the_models(prices: Prices) -> None:
     assert prices.bill(Usage(output=1), "claude-haiku-4-5-20251001", NOW).nanos == 5_000
 
 
-def test_where_a_request_does_not_say_the_region_the_workspace_may() -> None:
-    assert asked_terms({}) == {"us"}
-    assert asked_terms({"inference_geo": "global", "speed": "fast"}) == {"fast"}
-    assert asked_terms({"inference_geo": "us", "speed": "standard"}) == {"us"}
+def test_a_request_names_its_terms_and_where_it_does_not_the_workspace_may_name_the_region() -> None:
+    cases: list[tuple[dict[str, str], set[str], set[str]]] = [
+        ({}, set(), {"us"}),
+        ({"inference_geo": "global", "speed": "fast"}, {"fast"}, {"fast"}),
+        ({"inference_geo": "us", "speed": "standard"}, {"us"}, {"us"}),
+    ]
+    assert [(asked_terms(request), dearest_terms(request)) for request, *_ in cases] == [(a, d) for _, a, d in cases]
 
 
 @pytest.mark.parametrize("model", CATALOG.models, ids=lambda model: model.id)

@@ -6,9 +6,12 @@ from bridge.usage import Meter
 from tenants.values import Usage, UsageSource
 from tests import wire
 
+MOST = Usage(input=500, output=1000, source=UsageSource.BOUND)
+MODEL = "claude-sonnet-5-5"
+
 
 def metered(parts: list[bytes]) -> Usage:
-    meter = Meter(request_bytes=500, max_tokens=1000)
+    meter = Meter(MOST)
     for event in wire.events(parts):
         meter.feed(event)
     return meter.usage()
@@ -23,7 +26,9 @@ def test_the_closing_count_replaces_and_keeps_what_it_does_not_mention() -> None
     )
     end = wire.end(output_tokens=40, input_tokens=12, output_tokens_details={"thinking_tokens": 30})
     usage = metered([start, *wire.text_block("Hi"), *end])
-    assert usage == Usage(input=12, cache_write_5m=5, cache_write_1h=2, cache_read=100, output=40, reasoning=30)
+    assert usage == Usage(
+        input=12, cache_write_5m=5, cache_write_1h=2, cache_read=100, output=40, reasoning=30, model=MODEL
+    )
     assert (usage.prompt, usage.source) == (119, UsageSource.EXACT)
 
 
@@ -48,4 +53,26 @@ def test_once_it_thought_only_the_bound_is_known() -> None:
 
 
 def test_what_was_never_answered_is_bounded_by_what_was_sent() -> None:
-    assert Meter(500, 1000).bound() == Usage(input=500, output=1000, source=UsageSource.BOUND)
+    assert Meter(MOST).bound() == MOST
+
+
+def test_what_upstream_does_not_say_was_done_as_asked() -> None:
+    asked, told = Meter(MOST, frozenset({"us", "fast"})), Meter(MOST, frozenset({"us", "fast"}))
+    asked.feed(wire.events([wire.start()])[0])
+    told.feed(wire.events([wire.start(speed="standard", inference_geo="global")])[0])
+    assert (asked.usage().terms, told.usage().terms) == ({"us", "fast"}, frozenset())
+
+
+def test_another_model_that_took_part_is_billed_and_was_not_asked_to_be_fast() -> None:
+    each = [{"type": "message", "input_tokens": 1}, {"type": "advisor_message", "model": "m", "input_tokens": 2}]
+    meter = Meter(MOST)
+    for event in wire.events(
+        [wire.start(speed="fast", inference_geo="us"), *wire.end(iterations=each, input_tokens=1)]
+    ):
+        meter.feed(event)
+    billed = meter.billed()
+    assert [(part.input, part.model, set(part.terms)) for part in billed.parts] == [
+        (1, MODEL, {"fast", "us"}),
+        (2, "m", {"us"}),
+    ]
+    assert (billed.input, meter.usage().input) == (3, 1)

@@ -39,6 +39,7 @@ async def test_metrics_are_for_this_machine_or_with_the_token(stage: Stage) -> N
     await stage.client.chat()
     got = await Client(stage.app).get("/metrics")
     assert got.status == 200 and "bridge_requests_total" in got.body.decode()
+    assert 'bridge_spend_nanodollars_total{mode="live"}' in got.body.decode()
     assert (await Client(stage.app).get("/metrics", x_forwarded_for="203.0.113.7")).status == 401
     with override_settings(METRICS_TOKEN="s3cret"):
         got = await Client(stage.app).get("/metrics", x_forwarded_for="203.0.113.7", authorization="Bearer s3cret")

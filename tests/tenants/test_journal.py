@@ -51,6 +51,37 @@ def test_what_was_sent_is_recovered_with_its_last_mark_as_a_bound(book: Journal,
     assert (row["alias"], row["model"]) == ("gpt-4o", "claude-opus-5")
 
 
+@pytest.mark.parametrize(("marked", "charged"), [(5, 70), (70, 70), (71, 71), (None, 70)])
+def test_what_was_sent_is_charged_the_most_it_can_have_cost_or_what_was_seen(
+    book: Journal, tmp_path: Path, marked: int | None, charged: int
+) -> None:
+    entry = admit(book)
+    entry.sent(bound={"input_tokens": 7, "cost_nanos": 70, "cost_lines": ["most"], "usage_source": "bound"})
+    if marked is not None:
+        entry.mark(input_tokens=1, cost_nanos=marked, cost_lines=["seen"], usage_source="exact")
+    (row,) = recovered(tmp_path)
+    assert (row["cost_nanos"], row["usage_source"]) == (charged, "bound")
+    assert row["cost_lines"] == (["most"] if charged == 70 else ["seen"])
+    assert "bound" not in row
+
+
+@pytest.mark.parametrize(("held", "line"), [(70, "most"), (90, "hold"), (50, "hold")])
+def test_with_a_hold_what_was_sent_is_charged_all_of_that(book: Journal, tmp_path: Path, held: int, line: str) -> None:
+    bound = {"cost_nanos": 70, "cost_lines": [{"class": "most", "pico": 70_000}]}
+    admit(book).sent(bound=bound, held_nanos=held)
+    (row,) = recovered(tmp_path)
+    assert row["cost_nanos"] == held
+    assert [(one["class"], one["pico"]) for one in row["cost_lines"]] == [(line, held * 1_000)]
+
+
+def test_what_ended_is_not_charged_the_most_it_could_have_cost(book: Journal, tmp_path: Path) -> None:
+    entry = admit(book)
+    entry.sent(bound={"cost_nanos": 70})
+    entry.close(state=State.SETTLED, cost_nanos=5)
+    (row,) = recovered(tmp_path)
+    assert (row["cost_nanos"], "bound" in row) == (5, False)
+
+
 def test_what_ended_is_recovered_as_it_ended(book: Journal, tmp_path: Path) -> None:
     entry = admit(book)
     entry.close(state=State.SETTLED, status=200)

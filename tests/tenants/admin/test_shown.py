@@ -33,6 +33,27 @@ def test_exact_money_leaves_nothing_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("picos", "text"), [(137_500, "$0.1375"), (10_000, "$0.01"), (2_000_000, "$2.00"), (1, "$0.000001")]
+)
+def test_a_price_reads_as_in_a_price_list(picos: int, text: str) -> None:
+    assert shown.per_million(picos) == text
+
+
+def test_a_bill_shows_each_line_with_its_price_and_its_sum() -> None:
+    line = {"class": "cache_read", "model": "m", "terms": "fast", "tokens": 1_200, "pico_per_token": 10_000}
+    search = {"class": "web_search", "tokens": 3, "pico_per_token": 10**10, "pico": 3 * 10**10}
+    unpriced = {"class": "unpriced", "tokens": 5, "pico": None, "why": "No price is known for <b>."}
+    page = shown.cost_lines([{**line, "pico": 12_000_000}, search, unpriced])
+    for text in ("cache read", "1,200", "$0.01", "$0.000012000000", "$10 per thousand", "$0.030000000000", "&lt;b&gt;"):
+        assert text in page
+
+
+@pytest.mark.parametrize("bill", [None, [], {"a": 1}, [1], "x"])
+def test_what_is_no_bill_is_shown_as_it_is(bill: object) -> None:
+    assert "<table" not in shown.cost_lines(bill)
+
+
+@pytest.mark.parametrize(
     ("microseconds", "text"),
     [
         (None, "—"),
