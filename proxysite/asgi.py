@@ -30,7 +30,10 @@ from bridge.upstream import Upstream  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
-from tenants import witness  # noqa: E402
+from tenants import (
+    pricing,
+    witness,
+)
 from tenants.budgets import Budgets  # noqa: E402
 from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
@@ -104,7 +107,7 @@ class Application:
         self._counts = MemoryStore(settings.LIMITS_DIR)
         self._services = make_services(Limiter(self._counts))
         self._services.replays = replays = Replays(self._database, settings.ENCRYPTION_KEYS)
-        self._gate = gate = Gate(self._database, settings.KEY_PEPPERS)
+        self._gate = gate = Gate(self._database, settings.KEY_PEPPERS, self._reprice)
         await gate.poll()
         self._api.open(gate, self._journal, self._services)
         self._nightly = Nightly()
@@ -116,6 +119,10 @@ class Application:
         # What was made so far stays for ever: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+
+    async def _reprice(self) -> None:
+        """Takes the site's own prices, at the start and whenever one changed."""
+        self._services.prices.override(await self._database(pricing.own))
 
     async def _gauge(self) -> None:
         while True:

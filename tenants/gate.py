@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from django.db import Error
@@ -37,7 +37,10 @@ class Gate:
     bumps `Installation.revision`; `watch` polls it and forgets everything when it moved.
     """
 
-    def __init__(self, database: Database, peppers: Mapping[int, bytes]) -> None:
+    def __init__(
+        self, database: Database, peppers: Mapping[int, bytes], changed: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._changed = changed  # who else keeps something in memory that the revision counts; may raise Error
         self._database = database
         self._peppers = peppers
         self._pepper = peppers[max(peppers)]
@@ -95,10 +98,19 @@ class Gate:
             return
         self._heard = time.monotonic()
         if revision != self._revision:
-            self._revision = revision
             self._generation += 1
             self._callers.clear()
             self._unknown.clear()
+            if self._changed is None or await self._told():
+                self._revision = revision
+
+    async def _told(self) -> bool:
+        try:
+            await self._changed()  # type: ignore[misc]
+        except Error as error:
+            log.warning("a change could not be read; it is tried again", extra={"error": str(error)})
+            return False
+        return True
 
 
 def _remember(cache: dict[bytes, V], digest: bytes, value: V) -> None:

@@ -15,6 +15,7 @@ from tenants.audited import Audited, AuditedQuerySet
 from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
 from tenants.limited import Limited
+from tenants.pricing import ModelPrice
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.replays import Replay
 from tenants.spending import Budget, BudgetWindow, Hold, Holder
@@ -104,5 +105,6 @@ class Tenant(Limited, GateModel):
 
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
-    "Installation", "Issued", "KeySecret", "ModelAlias", "Replay", "RequestRecord", "Tenant", "UsageDay", "User",
+    "Installation", "Issued", "KeySecret", "ModelAlias", "ModelPrice", "Replay", "RequestRecord", "Tenant",
+    "UsageDay", "User",
 ]  # fmt: skip

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from tenants import ids
+from tenants import ids, pricing
 from tenants.models import ApiKey, KeySecret, RequestRecord, Tenant, UsageDay
+from tenants.money import PriceRow
 
 # A public id, alone or inside a hint such as sk-bridge_live_AbCd1234…wxyz.
 _HINT = re.compile(r"(?:sk-bridge_(?:live|test)_)?([0-9A-Za-z]{8})(?:(?:…|\.\.\.)[0-9A-Za-z]{4})?")
@@ -169,6 +170,14 @@ def usage(tenant: Tenant, first: date | None, last: date | None) -> UsageReport:
     for row in keys:
         row["name"] = names.get(row["key"], "")
     return UsageReport(days.summed()[0], days.summed("day"), days.summed("model"), keys)
+
+
+# Prices
+
+
+def effective_prices(at: datetime) -> list[PriceRow]:
+    """What every model costs at that moment, newest model first."""
+    return pricing.effective(at)
 
 
 # The overview

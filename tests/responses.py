@@ -14,7 +14,7 @@ from bridge.dialects.sealing import NO_SEAL, Seal
 from bridge.errors import ApiError
 from bridge.usage import Meter
 from tests import wire
-from tests.chat import CREATED, MODEL
+from tests.chat import CREATED, MODEL, MOST
 
 REQUEST_ID = "019a0000-0000-7000-8000-000000000001"
 
@@ -36,7 +36,7 @@ def refusal(*items: Any, **more: Any) -> tuple[str | None, str | None]:
 
 
 def made(shape: ResponseShape | None = None) -> tuple[Response, Meter]:
-    meter = Meter(100, 1000)
+    meter = Meter(MOST)
     shape = shape or read().form
     return Response(meter.usage, CREATED, shape, REQUEST_ID, lambda: CREATED + 5.5), meter
 

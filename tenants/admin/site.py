@@ -16,6 +16,7 @@ SECTIONS = {
     "Tenant": "Tenants",
     "ApiKey": "Keys",
     "ModelAlias": "Aliases",
+    "ModelPrice": "Prices",
     "RequestRecord": "Requests",
     "User": "People",
 }

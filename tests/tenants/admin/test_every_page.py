@@ -101,7 +101,7 @@ def test_the_navigation_speaks_the_users_words(as_alice: Client) -> None:
     nav = page.partition('id="console-nav"')[2].partition("</nav>")[0]
     words = [line.strip() for line in nav.replace("<", "\n<").replace(">", ">\n").splitlines()]
     shown = [word for word in words if word and not word.startswith(("<", "aria-label"))]
-    assert shown == ["Overview", "Tenants", "Keys", "Aliases", "Requests", "People"]
+    assert shown == ["Overview", "Tenants", "Keys", "Aliases", "Prices", "Requests", "People"]
     assert "Authentication" not in page and "Groups" not in page
     assert as_alice.get("/admin/auth/group/").status_code == 404
 
