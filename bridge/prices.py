@@ -56,7 +56,8 @@ class Prices:
         return Bill.of(line for piece in usage.pieces for line in self._lines(piece, usage.model, name, at))
 
     def _lines(self, piece: Usage, answered: str, asked: str, at: datetime) -> list[Line]:
-        model = asked if piece.model in ("", answered) and not self.row(piece.model, at) else piece.model
+        other_name = piece.model == answered and self.row(piece.model, at) is None
+        model = asked if other_name or not piece.model else piece.model
         if piece.free:
             return [_without_price("free", piece, model, 0, piece.free)]
         tariff = self.tariff(model, at, piece.terms)
@@ -66,6 +67,8 @@ class Prices:
         return tariff.lines(piece)
 
     def _id(self, name: str) -> str:
+        if name in self._built_in:
+            return name
         found = self._catalog.resolve(name)
         return found.id if found.known else self._catalog.resolve(_DATED.sub("", name)).id
 

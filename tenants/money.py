@@ -186,4 +186,5 @@ class PriceRow:
 
 def current(rows: Iterable[PriceRow], at: datetime) -> PriceRow | None:
     """The row that has begun last by then."""
-    return max((row for row in rows if row.starts <= at), key=lambda row: row.starts, default=None)
+    begun = [row for row in rows if row.starts <= at]
+    return max(begun, key=lambda row: row.starts) if len(begun) > 1 else begun[0] if begun else None
