@@ -30,10 +30,7 @@ from bridge.upstream import Upstream  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
-from tenants import (
-    pricing,
-    witness,
-)
+from tenants import pricing, witness  # noqa: E402
 from tenants.budgets import Budgets  # noqa: E402
 from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
