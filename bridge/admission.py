@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bridge import limiting
 from bridge.call import Call
 from bridge.catalog import Model
+from bridge.funding import Funds
 from bridge.grant import Grant
 from bridge.speech import Dialect, Question
 
@@ -24,3 +25,6 @@ async def admit(
     What may change in `request` is changed here, before it is encoded. Raises ApiError (429); a refusal takes nothing.
     """
     await limiting.take(services.limiter, call, dialect.name, request, question.choices)
+    funds = Funds(services, call, question, model)
+    await funds.hold(request)
+    call.grant.more = funds.hold_more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from tenants import ids
 from tenants.journal import Entry
 from tenants.money import Bill
 from tenants.values import Caller, State, Usage
+
+log = logging.getLogger(__name__)
 
 # Ends of a request that upstream may still have worked on, though it had not begun to answer.
 _UNKNOWN_STATES = (State.CANCELLED, State.INTERRUPTED)
@@ -73,7 +76,12 @@ class Call:
         several = most.choices > 1
         self.meter = Meters(most.first, most.choices, most.asked) if several else Meter(most.first, most.asked)
         bound = self._usage_columns(most.usage, price(most.usage))
-        self.entry.sent(queue_us=self._since(time.monotonic()), bound=bound, **columns)
+        try:
+            self.entry.sent(queue_us=self._since(time.monotonic()), bound=bound, **columns)
+        except OSError as error:
+            self.meter = None  # nothing was sent, and nothing will be
+            log.error("the journal cannot be written: requests are refused", extra={"error": str(error)})
+            raise ApiError("record_unavailable", "The request could not be put on record and was not sent.") from None
         return self.meter
 
     def fail(self, problem: ApiError, status: int) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from bridge.grant import More, no_end
 from bridge.upstream import Answer, Upstream
-from bridge.wire.anthropic import Event, Frame, Iteration, WireUsage
+from bridge.wire.anthropic import Delta, Event, Frame, Iteration, WireUsage
 from bridge.wire.fold import Fold
 
 MOST_CONTINUATIONS = 5
@@ -21,8 +22,16 @@ MOST_CONTINUATIONS = 5
 class ContinuedAnswer:
     """Reads like an Answer. What a pause hides is left out; block indexes and token counts go on where they were."""
 
-    def __init__(self, upstream: Upstream, request: dict[str, Any], answer: Answer, headers: Mapping[str, str]) -> None:
-        self._upstream, self._request, self._answer, self._headers = upstream, request, answer, headers
+    def __init__(
+        self,
+        upstream: Upstream,
+        request: dict[str, Any],
+        answer: Answer,
+        headers: Mapping[str, str],
+        more: More = no_end,
+    ) -> None:
+        self._upstream, self._request, self._answer = upstream, request, answer
+        self._headers, self._more = headers, more
         self._fold = Fold()
         self._blocks = 0  # of the parts before this one
         self._spent = WireUsage()  # by them
@@ -34,8 +43,9 @@ class ContinuedAnswer:
 
     async def read(self) -> list[Event]:
         """The next events of the whole. Raises ApiError."""
-        if self._answer.done and self._paused:  # only now: what came before is counted, even if this fails
-            await self._go_on()
+        # Only now: what came before is counted, even if this fails.
+        if self._answer.done and self._paused and not await self._go_on():
+            return self._cut_off()
         passed = [event for event in await self._answer.read() if self._passes(event)]
         self.done = self._answer.done and not self._paused
         return passed
@@ -73,20 +83,30 @@ class ContinuedAnswer:
         event.type, event.usage = "usage", _together(self._spent, self._current)
         return True
 
-    async def _go_on(self) -> None:
-        """Sends the answer so far back as the assistant's turn. Raises ApiError."""
+    def _cut_off(self) -> list[Event]:
+        """The end of an answer that may not go on: `length`, in OpenAI's words."""
+        self.done = True
+        end = Event("message_delta", delta=Delta(stop_reason="max_tokens"), usage=_together(self._spent, self._current))
+        return [end, Event("message_stop")]
+
+    async def _go_on(self) -> bool:
+        """Sends the answer so far back as the assistant's turn, if that may be. Raises ApiError."""
         content = self._fold.message().content
+        turn = {"role": "assistant", "content": content}
+        request = {**self._request, "messages": [*self._request["messages"], turn]}
+        if not await self._more(request):
+            return False
+        self._request = request
         self._blocks += len(content)
         self._spent = _together(self._spent, self._current)
         self._current = WireUsage()
         self._left -= 1
-        turn = {"role": "assistant", "content": content}
-        self._request = {**self._request, "messages": [*self._request["messages"], turn]}
         self._fold = Fold()
         await self._answer.aclose()
         body = msgspec.json.encode({**self._request, "stream": True})
         self._answer = await self._upstream.send(body, retry=False, headers=self._headers)
         self.attempts += self._answer.attempts
+        return True
 
 
 def _replace(usage: WireUsage, update: WireUsage) -> None:

@@ -53,6 +53,8 @@ KINDS: dict[str, Kind] = {
     "bad_key": Kind(401, _INVALID, "invalid_api_key"),
     "model_not_found": Kind(404, _INVALID, "model_not_found"),
     "not_found": Kind(404, _INVALID, "not_found"),
+    "cost_unknown": Kind(403, _INVALID, "cost_unknown"),
+    "not_priced": Kind(403, _INVALID, "model_not_priced"),
     # the way here
     "unknown_url": Kind(404, _INVALID, "unknown_url"),
     "method_not_allowed": Kind(405, _INVALID, "method_not_supported"),
@@ -63,11 +65,13 @@ KINDS: dict[str, Kind] = {
     "internal": Kind(500, "server_error", "internal_error"),
     "not_configured": Kind(503, "server_error", "upstream_not_configured"),
     "keys_unavailable": Kind(503, "server_error", "key_store_unavailable"),
+    "budgets_unavailable": Kind(503, "server_error", "budget_store_unavailable"),
     "record_unavailable": Kind(503, "server_error", "record_unavailable"),
     "in_progress": Kind(503, "server_error", "request_in_progress"),
     "replays_unavailable": Kind(503, "server_error", "idempotency_unavailable"),
     "overloaded_here": Kind(503, "server_error", "server_is_overloaded"),
     "shutdown": Kind(503, "server_error", "server_shutdown"),
+    "insufficient_quota": Kind(429, "insufficient_quota", "insufficient_quota"),
     # upstream
     "rate_limited": Kind(429, "rate_limit_error", "rate_limit_exceeded"),
     "upstream_error": Kind(502, "server_error", "upstream_error"),

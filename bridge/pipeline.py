@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from bridge import limiting, listing
+from bridge import funding, limiting, listing
 from bridge.adapt import refuse_losses
 from bridge.admission import admit
 from bridge.belongings import Belongings
@@ -31,6 +31,7 @@ from bridge.reply import Events, Reply
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
 from bridge.wire.anthropic import Event, Frame
+from tenants.budgets import Budgets
 from tenants.limits import Limiter
 from tenants.pseudonym import pseudonym
 from tenants.replays import Replays
@@ -52,6 +53,8 @@ class Services:
     prices: Prices
     secret: str  # for what is given to one tenant and taken back from nobody else
     limiter: Limiter
+    budgets: Budgets
+    settle: Callable[[], Awaitable[None]]  # has the ledger write what has ended
     replays: Replays | None = None  # None: Idempotency-Key is not heeded
     kept: Kept = field(default_factory=Kept)
 
@@ -120,7 +123,7 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
         sent = await upstream.send(
             content, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays
         )
-        return ContinuedAnswer(upstream, request, sent, question.headers) if pauses else sent
+        return ContinuedAnswer(upstream, request, sent, question.headers, call.grant.more) if pauses else sent
 
     call.answer = answer = await (send() if question.choices == 1 else open_all(send, question.choices))
     call.entry.note(attempts=answer.attempts, upstream_id=answer.upstream_id)
@@ -191,7 +194,7 @@ async def describe(services: Services, caller: Caller) -> dict[str, Any]:
         "expires_at": caller.expires_at and int(caller.expires_at),
         "models": sorted(caller.models) if caller.models is not None else None,
         "limits": limiting.described(await services.limiter.peek(caller.limits)),
-        "budgets": [],
+        "budgets": await funding.described(services, caller),
     }
 
 

@@ -71,7 +71,7 @@ class Whole(Telling, Protocol):
 
 class Question(Protocol):
     """`alias`: the model as the client named it; `choices`: how many answers; `end_user`: whom the client asks for;
-    `headers`: that go upstream."""
+    `open_ended`: the client set no limit to the answer's length; `headers`: that go upstream."""
 
     @property
     def alias(self) -> str: ...
@@ -79,6 +79,8 @@ class Question(Protocol):
     def streamed(self) -> bool: ...
     @property
     def choices(self) -> int: ...
+    @property
+    def open_ended(self) -> bool: ...
     @property
     def end_user(self) -> str: ...
     @property

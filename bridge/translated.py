@@ -54,6 +54,7 @@ class TranslatedQuestion(Generic[R]):
         self._rewriters: list[Rewriter] = []
         self.alias: str = reading.request["model"]
         self.streamed, self.end_user, self.choices = reading.stream, reading.end_user, reading.choices
+        self.open_ended = "max_tokens" not in reading.request
         self.receipt: Receipt = reading.receipt
         wanted = ",".join(dict.fromkeys([*asked_betas, *reading.betas]))
         self.headers: Mapping[str, str] = {"anthropic-beta": wanted} if wanted else {}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
 
@@ -31,6 +33,7 @@ from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
 from tenants import pricing, witness  # noqa: E402
+from tenants.alert_sender import AlertSender  # noqa: E402
 from tenants.budgets import Budgets  # noqa: E402
 from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
@@ -43,6 +46,8 @@ from tenants.replays import Replays  # noqa: E402
 from tenants.values import Mode  # noqa: E402
 
 DRAIN_MARGIN = 2.5  # seconds between the end of the streams and the end of the grace period, to write what is left
+
+SETTLE_SECONDS = 0.5  # that a request waits for what has ended to be settled, before it is refused for want of money
 
 
 class Application:
@@ -102,7 +107,7 @@ class Application:
         self._ledger = Ledger(self._journal, self._database, settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
         self._budgets = Budgets(self._database)
         self._counts = MemoryStore(settings.LIMITS_DIR)
-        self._services = make_services(Limiter(self._counts))
+        self._services = make_services(Limiter(self._counts), self._budgets, self._settle)
         self._services.replays = replays = Replays(self._database, settings.ENCRYPTION_KEYS)
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS, self._reprice)
         await gate.poll()
@@ -110,7 +115,7 @@ class Application:
         self._nightly = Nightly()
         background = (
             gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run(), replays.run(),
-            witness.watch(self._database),
+            witness.watch(self._database), AlertSender(self._database).run(),
         )  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in background]
         # What was made so far stays for ever: the collector need not look at it again.
@@ -120,6 +125,11 @@ class Application:
     async def _reprice(self) -> None:
         """Takes the site's own prices, at the start and whenever one changed."""
         self._services.prices.override(await self._database(pricing.own))
+
+    async def _settle(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._ledger.flush()
 
     async def _gauge(self) -> None:
         while True:
@@ -144,7 +154,7 @@ class Application:
         await asyncio.to_thread(self._database.close)
 
 
-def make_services(limiter: Limiter) -> Services:
+def make_services(limiter: Limiter, budgets: Budgets, settle: Callable[[], Awaitable[None]]) -> Services:
     """What the settings say is upstream."""
     models = catalog.load()
     sandbox = Upstream(Sandbox([catalog.as_info(model) for model in models.models]), "http://sandbox", {})
@@ -160,7 +170,7 @@ def make_services(limiter: Limiter) -> Services:
             in_flight=settings.MAX_IN_FLIGHT,
         )
     listings = {mode: Listing(models) for mode in Mode}
-    return Services(models, live, sandbox, listings, Prices(models), settings.SECRET_KEY, limiter)
+    return Services(models, live, sandbox, listings, Prices(models), settings.SECRET_KEY, limiter, budgets, settle)
 
 
 def _unapplied() -> bool:

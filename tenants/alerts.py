@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import models
 from django.db.models import F
 from django.utils import timezone
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from tenants.spending import BudgetWindow
 
 THRESHOLDS = (50, 80, 100)  # percent
+MOST_EMAILS = 20
 CLAIM_SECONDS = 60  # for whoever took one to send it
 BACKOFF_SECONDS = (10, 60, 300, 1800, 7200, 21600, 43200)  # between tries; after the last one it has failed
 
@@ -80,6 +84,27 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.threshold} % of {self.window}"
+
+
+def check_emails(text: str) -> None:
+    """Raises ValidationError."""
+    emails = text.split()
+    if len(emails) > MOST_EMAILS:
+        raise ValidationError(f"{MOST_EMAILS} addresses at most.")
+    for email in emails:
+        validate_email(email)
+
+
+def check_webhook(url: str) -> None:
+    """Raises ValidationError for what would never be sent. Where its name leads is looked at when it is."""
+    try:
+        parts = urlsplit(url)
+        allowed = ("https", "http") if settings.ALERT_PRIVATE_NETWORKS else ("https",)
+        valid = parts.scheme in allowed and bool(parts.hostname) and not parts.username and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValidationError("An https address without a password in it.")
 
 
 def _targets(tenant: Any) -> list[tuple[str, str]]:

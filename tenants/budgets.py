@@ -2,6 +2,7 @@
 is given back.
 
     Budgets.reserve    an Ask → its Verdict; raises BudgetsUnavailable
+    Budgets.standings  how they stand, for who asks
     Budgets.run        shows that this process is alive, settles for those that are not, notices the database's return
 """
 
@@ -11,14 +12,17 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from functools import partial
 
 from django.db import Error, transaction
+from django.utils import timezone
 
 from tenants import ids
-from tenants.asks import Ask, Verdict
+from tenants.asks import Ask, Standing, Verdict
 from tenants.database import Database
 from tenants.models import BudgetWindow, Hold, Holder
+from tenants.values import BudgetRule
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +72,12 @@ class Budgets:
             self._lost("it takes too long")
             raise BudgetsUnavailable from None
 
-    def give_back(self, request_id: uuid.UUID, part: int = 0) -> None:
-        """Releases a hold of something that is not sent after all, though the request goes on."""
-        self._unwanted.add((request_id, part))
+    async def standings(self, rules: Sequence[BudgetRule]) -> list[Standing]:
+        """How they stand now. Raises BudgetsUnavailable."""
+        try:
+            return await self._database(partial(BudgetWindow.objects.standings, rules, timezone.now()))
+        except Error:
+            raise BudgetsUnavailable from None
 
     async def run(self) -> None:
         """Until cancelled."""

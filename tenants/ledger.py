@@ -47,6 +47,7 @@ class Ledger:
         self._fsync = fsync == "1s"
         self._touched: dict[int, float] = {}
         self._failing = False
+        self._flushing = asyncio.Lock()
 
     async def run(self) -> None:
         synced = recovered = months = float("-inf")
@@ -66,6 +67,10 @@ class Ledger:
 
     async def flush(self) -> bool:
         """Stores what the journal has; False when the database would not take it (the journal keeps it)."""
+        async with self._flushing:  # who asks for a flush wants what another one is about to store, too
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         batch = self._journal.take()
         if not batch.rows:
             return True

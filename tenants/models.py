@@ -8,7 +8,7 @@ from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
 from django.utils import timezone
 
-from tenants.alerts import Alert
+from tenants.alerts import Alert, check_emails, check_webhook
 from tenants.aliases import ModelAlias
 from tenants.audit import AuditEvent
 from tenants.audited import Audited, AuditedQuerySet
@@ -51,6 +51,8 @@ class User(Audited, AbstractUser):
 class Tenant(Limited, GateModel):
     """A team or customer: owns keys, and everything recorded under them."""
 
+    audit_secret = frozenset({"alert_webhook"})  # services put their password into the address
+
     slug = models.SlugField(unique=True, max_length=60, help_text="Short name for commands and exports, e.g. acme.")
     name = models.CharField(max_length=120)
     note = models.TextField(blank=True)
@@ -58,10 +60,15 @@ class Tenant(Limited, GateModel):
         max_length=64, default="UTC", validators=[check_zone], help_text="Where its days begin, e.g. Europe/Berlin."
     )
     alert_emails = models.TextField(
-        blank=True, help_text="Who hears of budgets at 50, 80 and 100 %: addresses, one a line. Empty: the site's."
+        blank=True,
+        validators=[check_emails],
+        help_text="Who hears of budgets at 50, 80 and 100 %: addresses, one a line. Empty: the site's.",
     )
     alert_webhook = models.URLField(
-        max_length=500, blank=True, help_text="Where the same goes as a signed POST: https only. Empty: the site's."
+        max_length=500,
+        blank=True,
+        validators=[check_webhook],
+        help_text="Where the same goes as a signed POST: https only. Empty: the site's.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)

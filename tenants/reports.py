@@ -12,8 +12,9 @@ from uuid import UUID
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from tenants import ids, pricing
-from tenants.models import ApiKey, KeySecret, RequestRecord, Tenant, UsageDay
+from tenants import ids, pricing, windows
+from tenants.asks import Standing
+from tenants.models import ApiKey, Budget, BudgetWindow, KeySecret, RequestRecord, Tenant, UsageDay
 from tenants.money import PriceRow
 
 # A public id, alone or inside a hint such as sk-bridge_live_AbCd1234…wxyz.
@@ -147,6 +148,33 @@ def as_uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+# Budgets
+
+
+def with_sums(budgets: QuerySet[Budget]) -> QuerySet[Budget]:
+    """The budgets with their tenant and key, and the sums of the newest window of each."""
+    newest = BudgetWindow.objects.filter(budget=OuterRef("pk")).order_by("-first_day")
+    columns = {f"newest_{name}": Subquery(newest.values(name)[:1]) for name in _SUMS}
+    return budgets.select_related("tenant", "key__tenant").annotate(**columns)
+
+
+_SUMS = ("first_day", "spent_nanos", "reserved_nanos")
+
+
+def standing(budget: Budget) -> Standing:
+    """How one of these stands now. Its newest window may be one that is over."""
+    rule = budget.as_rule(budget.tenant.time_zone)
+    first_day = windows.first_day(rule.window, timezone.now(), rule.time_zone)
+    first, spent, held = (getattr(budget, f"newest_{name}") for name in _SUMS)
+    spent, held = (spent, held) if first == first_day else (0, 0)
+    return Standing(rule, first_day, budget.limit_nanos, spent, held)
+
+
+def budgets_of(owner: Tenant | ApiKey) -> list[Budget]:
+    """Those given to this tenant itself, or to this key itself."""
+    return list(with_sums(owner.budgets.active().filter(**({"key": None} if isinstance(owner, Tenant) else {}))))
 
 
 # Usage

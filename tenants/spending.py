@@ -15,7 +15,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import DatabaseError, models, transaction
@@ -23,6 +23,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from tenants import windows
 from tenants.alerts import Alert
 from tenants.asks import Ask, Standing, Verdict
 from tenants.installation import GateModel, GateQuerySet
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 LAPSE_SECONDS = 300  # a holder not seen for so long is taken for dead
 LAPSE_BATCH = 500
+MOST_NANOS = 10**9 * 10**9  # a billion dollars: what spent and held add up to still fits in 64 bits
 
 _HELD = ("request_id", "part", "amount_nanos")
 
@@ -88,6 +90,11 @@ class Budget(GateModel):
     def __str__(self) -> str:
         return f"{self.scope} budget, {self.window}"
 
+    @classmethod
+    def audit_subject(cls, row: dict[str, Any]) -> Mapping[str, Any]:
+        scope = "key" if row["key_id"] else "tenant"
+        return {**super().audit_subject(row), "label": f"{scope} budget, {row['window']}"}
+
     @property
     def scope(self) -> str:
         return "key" if self.key_id else "tenant"
@@ -100,11 +107,11 @@ class Budget(GateModel):
         self.limit_nanos = limit_nanos
         self.save(update_fields=["limit_nanos"])
 
-    def remove(self, by: object = "") -> None:
+    def remove(self, reason: str = "", by: object = "") -> None:
         """Holds nobody from now on (within a second on every worker); what is held is still settled."""
         if self.removed_at is None:
             self.removed_at, self.removed_by = timezone.now(), str(by)
-            self.save(update_fields=["removed_at", "removed_by"], action="budget.removed")
+            self.save(update_fields=["removed_at", "removed_by"], action="budget.removed", reason=reason)
 
 
 @dataclass(slots=True)
@@ -127,6 +134,18 @@ class BudgetWindowQuerySet(models.QuerySet["BudgetWindow"]):
         )
         found = {(row.budget_id, row.first_day): row for row in rows}
         return {key: row for key, row in found.items() if key in wanted}
+
+    def standings(self, rules: Sequence[BudgetRule], at: datetime) -> list[Standing]:
+        """How these budgets stand in the windows open at that moment."""
+        limits = dict(Budget.objects.filter(pk__in=[rule.id for rule in rules]).values_list("pk", "limit_nanos"))
+        days = {rule.id: windows.first_day(rule.window, at, rule.time_zone) for rule in rules}
+        rows = self.filter(budget_id__in=limits, first_day__in=set(days.values()))
+        sums = {(row.budget_id, row.first_day): (row.spent_nanos, row.reserved_nanos) for row in rows}
+        return [
+            Standing(rule, days[rule.id], limits[rule.id], *sums.get((rule.id, days[rule.id]), (0, 0)))
+            for rule in rules
+            if rule.id in limits
+        ]
 
     def begin(self, wanted: set[tuple[int, date]]) -> None:
         """Makes windows that are not there yet; two workers may do so at once."""
@@ -177,21 +196,21 @@ class HoldQuerySet(models.QuerySet["Hold"]):
         wanted = {key for ask in asks for key in ask.days()}
         for _ in range(2):
             with transaction.atomic():
-                windows = BudgetWindow.objects.locked(wanted)
-                if wanted <= windows.keys():
-                    return self._reserve(holder, asks, windows)
+                found = BudgetWindow.objects.locked(wanted)
+                if wanted <= found.keys():
+                    return self._reserve(holder, asks, found)
             BudgetWindow.objects.begin(wanted)
         with transaction.atomic():  # a budget is gone for good: it holds nobody
             return self._reserve(holder, asks, BudgetWindow.objects.locked(wanted))
 
     def _reserve(
-        self, holder: uuid.UUID, asks: Sequence[Ask], windows: Mapping[tuple[int, date], BudgetWindow]
+        self, holder: uuid.UUID, asks: Sequence[Ask], found: Mapping[tuple[int, date], BudgetWindow]
     ) -> list[Verdict]:
         before = self._held_before(asks)
         verdicts: list[Verdict] = []
         holds: list[Hold] = []
         for ask in asks:
-            rows = {key: windows[key] for key in ask.days() if key in windows}
+            rows = {key: found[key] for key in ask.days() if key in found}
             verdict = before.get((ask.request_id, ask.part)) or _decide(ask, rows)
             verdicts.append(verdict)
             if verdict.tokens is None or (ask.request_id, ask.part) in before:

@@ -25,6 +25,7 @@ VERSIONS = ("2023-06-01", "2026-10-21")
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
     408: "timeout_error",
@@ -94,6 +95,7 @@ class MessagesQuestion:
         self.streamed = bool(body.get("stream"))
         self.end_user = _end_user(body)
         self.choices = 1
+        self.open_ended = False
         self.receipt = Receipt()  # stays empty: nothing is lost in this dialect
         self.headers = headers
 

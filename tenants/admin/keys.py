@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from tenants import keys, reports
-from tenants.admin import connect, shown
+from tenants.admin import budgets, connect, shown
 from tenants.admin.base import ModeFilter, SelectFilter, TenantFilter
 from tenants.admin.forms import IssueForm, KeyForm, ReasonForm
 from tenants.admin.verbs import EFFECT, Verb, VerbAdmin
@@ -82,12 +82,16 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
         if obj is None:
             return [(None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]}), rights, behaviour]
         behaviour[1]["fields"].append("idempotent")
-        facts = ["tenant_name", "mode_name", "state", "secrets", "last_used", "issued"]
+        facts = ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued"]
         ended = ["revocation"] if obj.revoked_at else []
         return [(None, {"fields": ["name", "note"]}), rights, behaviour, ("Facts", {"fields": facts + ended})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        return ["tenant_name", "mode_name", "state", "secrets", "last_used", "issued", "revocation"] if obj else []
+        return (
+            ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued", "revocation"]
+            if obj
+            else []
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         return reports.with_last_use(super().get_queryset(request))
@@ -181,6 +185,10 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
         return None
 
     # Columns and facts
+
+    @admin.display(description="budgets")
+    def budgets(self, key: ApiKey) -> SafeString:
+        return budgets.overview(key)
 
     @admin.display(description="tenant", ordering="tenant__name")
     def tenant_name(self, key: ApiKey) -> SafeString:

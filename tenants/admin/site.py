@@ -15,6 +15,7 @@ from tenants import reports
 SECTIONS = {
     "Tenant": "Tenants",
     "ApiKey": "Keys",
+    "Budget": "Budgets",
     "ModelAlias": "Aliases",
     "ModelPrice": "Prices",
     "RequestRecord": "Requests",

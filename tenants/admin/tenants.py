@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from tenants import reports
-from tenants.admin import shown
+from tenants import alert_signing, reports
+from tenants.admin import budgets, shown
 from tenants.admin.verbs import Verb, VerbAdmin
 from tenants.models import Tenant
 
@@ -70,14 +70,22 @@ class TenantAdmin(VerbAdmin[Tenant]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
         about = (None, {"fields": ["name", "slug", "note", "retention_days", "idempotent"]})
-        return [about, ("Facts", {"fields": ["state", "legal_hold", "keys", "created"]})] if obj else [about]
+        money = ("Money", {"fields": ["time_zone", "alert_emails", "alert_webhook"]})
+        if obj is None:
+            return [about]
+        if self.has_change_permission(request, obj):
+            money[1]["fields"].append("webhook_secret")
+        money[1]["fields"].append("budgets")
+        return [about, money, ("Facts", {"fields": ["state", "legal_hold", "keys", "created"]})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
-        return ["state", "legal_hold", "keys", "created"] if obj else []
+        return ["budgets", "webhook_secret", "state", "legal_hold", "keys", "created"] if obj else []
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "note":
+        if db_field.name in ("note", "alert_emails"):
             kwargs["widget"] = forms.Textarea(attrs={"rows": 3})
+        if db_field.name == "alert_webhook":
+            kwargs["assume_scheme"] = "https"
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def response_post_save_add(self, request: HttpRequest, obj: Tenant) -> HttpResponseRedirect:
@@ -94,6 +102,14 @@ class TenantAdmin(VerbAdmin[Tenant]):
     def key_count(self, tenant: Tenant) -> SafeString:
         url = f"{reverse('admin:tenants_apikey_changelist')}?tenant={tenant.pk}"
         return shown.link(url, shown.number(getattr(tenant, "key_count", 0)))
+
+    @admin.display(description="budgets")
+    def budgets(self, tenant: Tenant) -> SafeString:
+        return budgets.overview(tenant)
+
+    @admin.display(description="webhook secret")
+    def webhook_secret(self, tenant: Tenant) -> SafeString | str:
+        return shown.mono(alert_signing.secret(tenant.pk))
 
     @admin.display(description="keys")
     def keys(self, tenant: Tenant) -> SafeString:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
 from tenants.limits import MOST, MOST_RUNNING
-from tenants.models import ApiKey, Tenant
+from tenants.models import ApiKey, Budget, Issued, Tenant
+from tenants.money import to_nanos
+from tenants.spending import MOST_NANOS
 from tenants.values import Mode
+from tenants.windows import WINDOWS
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -36,31 +40,45 @@ class Command(BaseCommand):
         parser.add_argument(
             "--concurrency", type=_up_to(MOST_RUNNING), metavar="N", help="requests at once (0: no limit)"
         )
+        parser.add_argument(
+            "--budget", type=_budget, action="append", default=[], metavar="USD:WINDOW",
+            help="the most it may spend per day, week, month or in total, e.g. 25.50:month; as many as you like",
+        )  # fmt: skip
         parser.add_argument("--expires", default="", metavar="30d", help="when it ends: a number and m, h, d or w")
 
     def handle(self, *args: Any, **options: Any) -> None:
         expires_at = timezone.now() + _duration(options["expires"]) if options["expires"] else None
+        if options["test"] and options["budget"]:
+            raise CommandError("--budget is not for a test key: it costs nothing.")
         slug = slugify(options["tenant"])[:60]
         if not slug:
             raise CommandError(f"TENANT={options['tenant']!r} is not valid: it accepts letters, digits and hyphens.")
         tenant, created = Tenant.objects.get_or_create(slug=slug, defaults={"name": options["tenant"][:120]})
         if created:
             self.stderr.write(f"Created the tenant {slug}.")
-        issued = ApiKey.objects.issue(
-            tenant,
-            options["name"][:120],
-            peppers=settings.KEY_PEPPERS,
-            mode=Mode.TEST if options["test"] else Mode.LIVE,
-            allowed_models=[name.strip() for name in options["models"].split(",") if name.strip()],
-            expires_at=expires_at,
-            rpm=options["rpm"],
-            tpm=options["tpm"],
-            concurrency=options["concurrency"],
-            idempotent=options["idempotent"],
-            by="manage.py",
-        )
+        with transaction.atomic():
+            issued = _issue(tenant, expires_at, options)
+            for window, limit_nanos in options["budget"]:
+                Budget.objects.give(issued.row, window, limit_nanos, by="manage.py")
         self.stderr.write(f"Issued {issued.row.pk}. The key is shown only now:")
         self.stdout.write(issued.key.text)
+
+
+def _issue(tenant: Tenant, expires_at: datetime | None, options: dict[str, Any]) -> Issued:
+    issued: Issued = ApiKey.objects.issue(
+        tenant,
+        options["name"][:120],
+        peppers=settings.KEY_PEPPERS,
+        mode=Mode.TEST if options["test"] else Mode.LIVE,
+        allowed_models=[name.strip() for name in options["models"].split(",") if name.strip()],
+        expires_at=expires_at,
+        rpm=options["rpm"],
+        tpm=options["tpm"],
+        concurrency=options["concurrency"],
+        idempotent=options["idempotent"],
+        by="manage.py",
+    )
+    return issued
 
 
 def _up_to(most: int) -> Callable[[str], int]:
@@ -70,6 +88,18 @@ def _up_to(most: int) -> Callable[[str], int]:
         return int(text)
 
     return count
+
+
+def _budget(text: str) -> tuple[str, int]:
+    amount, _, window = text.partition(":")
+    try:
+        limit_nanos = to_nanos(amount)
+    except ValueError:
+        limit_nanos = MOST_NANOS + 1
+    if window not in WINDOWS or limit_nanos > MOST_NANOS:
+        accepts = f"dollars and one of {', '.join(WINDOWS)}, e.g. 25.50:month"
+        raise ArgumentTypeError(f"{text} is not valid: it accepts {accepts}.")
+    return window, limit_nanos
 
 
 def _duration(text: str) -> timedelta:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tenants.admin.middleware import POLICY
-from tenants.models import Tenant, User
+from tenants.models import Budget, Tenant, User
 from tests.tenants.admin.conftest import Record, allowed, issue, signed_in
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
@@ -40,6 +40,8 @@ def pages(acme: Tenant, alice: User, record: Record) -> list[str]:
         user_agent=HOSTILE,
     )
     rows = {"tenant": [acme.pk], "apikey": [key.pk, other.pk], "requestrecord": [request.pk], "user": [alice.pk]}
+    budgets = [Budget.objects.give(owner, "month", 10**9, by=HOSTILE).pk for owner in (acme, other)]
+    rows["budget"] = budgets
     found = ["/admin/", "/admin/password_change/", "/admin/password_change/done/"]
     for kind, pks in rows.items():
         found.append(f"/admin/tenants/{kind}/")
@@ -101,7 +103,7 @@ def test_the_navigation_speaks_the_users_words(as_alice: Client) -> None:
     nav = page.partition('id="console-nav"')[2].partition("</nav>")[0]
     words = [line.strip() for line in nav.replace("<", "\n<").replace(">", ">\n").splitlines()]
     shown = [word for word in words if word and not word.startswith(("<", "aria-label"))]
-    assert shown == ["Overview", "Tenants", "Keys", "Aliases", "Prices", "Requests", "People"]
+    assert shown == ["Overview", "Tenants", "Keys", "Budgets", "Aliases", "Prices", "Requests", "People"]
     assert "Authentication" not in page and "Groups" not in page
     assert as_alice.get("/admin/auth/group/").status_code == 404
 
