@@ -19,7 +19,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import DatabaseError, models, transaction
-from django.db.models import F, Q, Value
+from django.db.models import F, Q, Sum, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -152,6 +152,16 @@ class BudgetWindowQuerySet(models.QuerySet["BudgetWindow"]):
         known = set(Budget.objects.filter(pk__in={budget for budget, _ in wanted}).values_list("pk", flat=True))
         new = [self.model(budget_id=budget, first_day=day) for budget, day in sorted(wanted) if budget in known]
         self.bulk_create(new, ignore_conflicts=True)
+
+    def out_of_step(self, repair: bool = False) -> list[tuple[BudgetWindow, int]]:
+        """The windows whose sum is not that of their open holds, with what these come to; there should be none."""
+        with transaction.atomic():
+            found = list(self.select_related("budget__tenant").select_for_update(of=("self",)).order_by("pk"))
+            held = dict(Hold.objects.filter(state=Hold.OPEN).values_list("window").annotate(Sum("amount_nanos")))
+            wrong = [(each, held.get(each.pk, 0)) for each in found if each.reserved_nanos != held.get(each.pk, 0)]
+            for window, nanos in wrong if repair else ():
+                self.filter(pk=window.pk).update(reserved_nanos=nanos)
+        return wrong
 
     def change(self, changes: Mapping[int, Change]) -> None:
         """Settles: changes the sums of these windows and decides, in the same transaction, who is to hear of it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 
@@ -308,3 +309,18 @@ def test_an_alert_that_cannot_be_put_out_undoes_the_settlement(
         ended(key, one.request_id, tmp_path, cost_nanos=10)
     assert sums() == [(0, 10)]
     assert not RequestRecord.objects.exists()
+
+
+def test_a_sum_that_is_not_that_of_its_holds_is_named_and_set_right(
+    key: ApiKey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Budget.objects.give(key, "total", DOLLAR)
+    reserve(ask(key, 300))
+    call_command("budgets", "--check")
+    BudgetWindow.objects.update(reserved_nanos=301)
+    with pytest.raises(CommandError, match="1 windows do not agree"):
+        call_command("budgets", "--check")
+    call_command("budgets", "--repair")
+    assert sums() == [(0, 300)]
+    call_command("budgets")
+    assert "0.000000300 held of 1.000000000 USD" in capsys.readouterr().out
