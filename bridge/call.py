@@ -15,7 +15,7 @@ from bridge import telemetry
 from bridge.belongings import Belongings
 from bridge.bounds import Bound
 from bridge.choices import Readable
-from bridge.errors import ApiError
+from bridge.errors import ApiError, record_unavailable
 from bridge.grant import Grant
 from bridge.usage import Meter, Meters
 from tenants import ids
@@ -81,7 +81,7 @@ class Call:
         except OSError as error:
             self.meter = None  # nothing was sent, and nothing will be
             log.error("the journal cannot be written: requests are refused", extra={"error": str(error)})
-            raise ApiError("record_unavailable", "The request could not be put on record and was not sent.") from None
+            raise record_unavailable() from None
         return self.meter
 
     def fail(self, problem: ApiError, status: int) -> None:

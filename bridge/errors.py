@@ -124,6 +124,12 @@ def internal() -> ApiError:
     return ApiError("internal", "The server had an error while processing your request.")
 
 
+def record_unavailable() -> ApiError:
+    """The journal cannot be written: what is not on record does not happen."""
+    text = "The request could not be put on record and was not sent; try again shortly."
+    return ApiError("record_unavailable", text, headers={"retry-after": "5"})
+
+
 def shutdown() -> ApiError:
     return ApiError("shutdown", "The gateway is restarting and could not finish this answer; try again.")
 

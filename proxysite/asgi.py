@@ -134,6 +134,7 @@ class Application:
     async def _gauge(self) -> None:
         while True:
             telemetry.journal_depth.set(self._journal.depth)
+            telemetry.journal_failures.set(self._journal.failures)
             telemetry.in_flight.set(len(self._api.live))
             await asyncio.sleep(1)
 

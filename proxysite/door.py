@@ -32,7 +32,7 @@ from bridge import telemetry
 from bridge.api import AsyncAPIView
 from bridge.call import Call, Ended
 from bridge.chat import CHAT
-from bridge.errors import ApiError, internal, shutdown
+from bridge.errors import ApiError, internal, record_unavailable, shutdown
 from bridge.pipeline import Services
 from bridge.responses import EventStream, error_response
 from bridge.speech import Dialect
@@ -227,7 +227,7 @@ class ApiDoor(ASGIHandler):
             )
         except OSError as error:
             log.error("the journal cannot be written: requests are refused", extra={"error": str(error)})
-            raise ApiError("record_unavailable", "The request could not be put on record and was not sent.") from None
+            raise record_unavailable() from None
         exchange.call = Call(exchange.id, caller, entry, headers.retry_count, exchange.started)
         self.live.add(exchange)
         if len(self.live) > settings.MAX_IN_FLIGHT:

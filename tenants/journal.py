@@ -92,13 +92,17 @@ class Entry:
         self.unwritten.update(columns)
 
     def sent(self, **columns: Any) -> None:
-        """It goes upstream now: from here on a crash is charged, not forgiven."""
-        self._write("mark", {"state": State.SENT, **columns})
+        """It goes upstream now: from here on a crash is charged, not forgiven. Raises OSError: then it may not go."""
+        try:
+            self.segment.append("mark", self.id, self.frame({"state": State.SENT, **columns}))
+        except OSError:
+            self.journal.failures += 1
+            raise
 
     def mark(self, **columns: Any) -> None:
         """What was seen so far, for whoever recovers it after a crash."""
         self.marked = time.monotonic()
-        self._write("mark", {"state": State.STREAMING, **columns})
+        self.journal._append(self, "mark", self.frame({"state": State.STREAMING, **columns}))
 
     def close(self, **columns: Any) -> None:
         """Its end. Only the first call counts."""
@@ -115,9 +119,6 @@ class Entry:
         self.columns.update(columns)
         unwritten, self.unwritten = self.unwritten, {}
         return {**unwritten, **columns}
-
-    def _write(self, kind: str, columns: Columns) -> None:
-        self.segment.append(kind, self.id, self.frame(columns))
 
 
 class Batch(NamedTuple):
@@ -140,14 +141,19 @@ class Journal:
         self._open: dict[uuid.UUID, Entry] = {}
         self._pending: list[Entry] = []
         self._refusals = Refusals()
+        self.failures = 0  # writes that the disk would not take
 
     def admit(self, request_id: uuid.UUID, **columns: Any) -> Entry:
         """Puts a request on record before anything is done for it. Raises OSError when the disk will not take it."""
-        if self._segment.size >= SEGMENT_BYTES:
-            self._retire(self._segment)
         now = time.monotonic()
-        entry = Entry(self, self._segment, request_id, {"state": State.ADMITTED, **columns}, now, now)
-        self._segment.append("open", request_id, entry.columns)
+        try:
+            if self._segment.size >= SEGMENT_BYTES:
+                self._retire(self._segment)
+            entry = Entry(self, self._segment, request_id, {"state": State.ADMITTED, **columns}, now, now)
+            self._segment.append("open", request_id, entry.columns)
+        except OSError:
+            self.failures += 1
+            raise
         self._segment.entries += 1
         self._open[request_id] = entry
         return entry
@@ -217,12 +223,14 @@ class Journal:
             self._finish(entry)
 
     def _append(self, entry: Entry, kind: str, columns: Columns) -> None:
+        """What no longer decides anything: a write that fails is an alarm, not an end."""
         try:
             entry.segment.append(kind, entry.id, columns)
-            if self._fsync == "each":
+            if self._fsync == "each" and kind != "mark":
                 os.fdatasync(entry.segment.descriptor)
         except OSError as error:
-            # The answer is out already; the row still goes to the database from memory.
+            # The answer is on its way; the row still goes to the database from memory.
+            self.failures += 1
             log.error("the journal could not be written", extra={"request_id": str(entry.id), "error": str(error)})
 
     def _finish(self, entry: Entry) -> None:

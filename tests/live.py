@@ -183,6 +183,10 @@ class Server:
         rows = [_plain(row) for row in self._rows("SELECT * FROM tenants_requestrecord ORDER BY id")]
         return [row for row in rows if all(row[name] == value for name, value in filter.items())]
 
+    def usage(self) -> list[dict[str, Any]]:
+        """Rows of tenants_usageday."""
+        return self._rows("SELECT * FROM tenants_usageday")
+
     def _rows(self, query: str) -> list[dict[str, Any]]:
         if url := self.env.get("DATABASE_URL"):
             import psycopg

@@ -6,6 +6,7 @@ from tests.faults.load import End, Seen, counted
 from tests.faults.report import Report
 from tests.faults.stage import Json, pseudonym, still_open
 
+SUMMED = ("input_tokens", "cache_read_tokens", "output_tokens", "cost_nanos")
 IMPROPER = (End.MUTE, End.CUT, End.UNANSWERED, End.HUNG)
 
 
@@ -30,6 +31,16 @@ def compare(report: Report, seen: list[Seen], records: list[Json], calls: list[J
     report.none_of("records of nothing that was asked", sorted(set(users) - asked))
     report.none_of("records still open", [f"{record['id']} {record['state']}" for record in still_open(records)])
     report.none_of("answers that clients have whole, but not recorded as settled", _unsettled(seen, records))
+
+
+def sums(report: Report, records: list[Json], days: list[Json]) -> None:
+    """The days' sums are those of the records."""
+    final = [record for record in records if record not in still_open(records)]
+    expected = {"requests": sum(record["count"] for record in final)}
+    expected |= {name: sum(record[name] or 0 for record in final) for name in SUMMED}
+    found = {name: sum(day[name] for day in days) for name in expected}
+    wrong = [f"{name}: {found[name]} of {expected[name]}" for name in expected if found[name] != expected[name]]
+    report.none_of("sums of the days that are not the records'", wrong)
 
 
 def proper_ends(report: Report, seen: list[Seen]) -> None:

@@ -32,6 +32,7 @@ def kills(count: int, clients: int = 24, seed: int = 1) -> Report:
         report.told("requests", len(seen))
         report.told("requests that upstream heard", len(calls))
         accounts.compare(report, seen, records, calls)
+        accounts.sums(report, records, stage.server.usage())
         died = sum(one.end in (End.CUT, End.UNANSWERED) for one in seen)
         report.none_of("journal files left over", _left_over(stage))
         report.at_least("requests that lost their worker", died, count)

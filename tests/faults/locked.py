@@ -35,6 +35,7 @@ def locked(seconds: float, clients: int = 8) -> Report:
         calls = stage.fake.calls()
         records = stage.settled(lambda records: accounts.complete(seen, calls, records), FLUSH_SECONDS)
         waited = time.monotonic() - held[1]
+        days = stage.server.usage()
     during = [one for one in seen if held[0] <= one.sent <= held[2]]
     report.told("requests while it was locked", len(during))
     report.at_least("requests answered in full while it was locked", sum(one.status == 200 for one in during), clients)
@@ -42,6 +43,7 @@ def locked(seconds: float, clients: int = 8) -> Report:
     accounts.proper_ends(report, seen)
     report.exactly("records", len(records), len(seen))
     accounts.compare(report, seen, records, calls)
+    accounts.sums(report, records, days)
     report.told("p99 of a request meanwhile", f"{percentile((one.seconds for one in during), 0.99) * 1000:.0f} ms")
     report.told("until every record was in the database after it", f"{waited:.1f} s")
     return report

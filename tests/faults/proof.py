@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.churn import churn
+from tests.faults.contention import contention
 from tests.faults.cuts import cuts
 from tests.faults.disconnects import disconnects
 from tests.faults.drain import drain
@@ -29,6 +30,7 @@ from tests.faults.duplicates import duplicates
 from tests.faults.kills import kills
 from tests.faults.locked import locked
 from tests.faults.malformed import malformed
+from tests.faults.outage import outage
 from tests.faults.report import Figure, Report
 from tests.faults.revocation import revocation
 from tests.faults.slow import slow
@@ -89,7 +91,17 @@ PROOFS: dict[str, Proof] = {
     "locked": Proof(
         "A locked database stops no request and loses no record",
         partial(locked, 8),
-        partial(locked, 30),
+        partial(locked, 120),
+    ),
+    "contention": Proof(
+        "Processes that write to one SQLite file at once wait for each other, and nobody notices",
+        partial(contention, 400),
+        partial(contention, 5000),
+    ),
+    "outage": Proof(
+        "A database that is away stops no request of a known key and loses no record",
+        partial(outage, 8),
+        partial(outage, 120),
     ),
     "duplicates": Proof(
         "Under one Idempotency-Key a request is sent upstream and charged once",

@@ -37,7 +37,7 @@ def tampering(edits: int, record_edits: int, seed: int = 1, postgresql: bool = F
         report.told("PostgreSQL", "not installed")
         return report
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(Postgres()) if postgresql else ""
+        url = stack.enter_context(Postgres()).url if postgresql else ""
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-tampering-"))
         found = _in_a_process_of_its_own(Path(folder), url, edits, record_edits, seed)
     report = Report(

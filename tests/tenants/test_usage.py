@@ -16,7 +16,8 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.models import Sum
 
-from tenants import ids, ledger
+from tenants import ids, journal, ledger
+from tenants.journal import Journal
 from tenants.models import ApiKey, RequestRecord, Tenant, UsageDay
 from tenants.usage import COUNTED, SUMMED, bucket, quantile
 from tenants.values import OPEN_STATES, State
@@ -134,6 +135,24 @@ def test_random_records_in_random_batches_add_up(key: ApiKey, acme: Tenant) -> N
         rows = [each for each in rows if each not in batch]
     assert_equal_to_the_records()
     assert UsageDay.objects.summed()[0]["cost_nanos"] > 10**6
+
+
+def test_a_segment_that_is_found_three_times_counts_once(key: ApiKey, tmp_path: Path) -> None:
+    book = Journal(tmp_path)
+    columns = {name: value for name, value in row(key).items() if name not in ("id", "state", "status")}
+    for number in range(20):
+        entry = book.admit(ids.uuid7(), **columns)
+        entry.sent(input_tokens=5)
+        if number % 3:
+            entry.close(state=State.SETTLED, status=200, output_tokens=number, cost_nanos=number)
+    book._segment.hand_over()
+    for _ in range(3):
+        for orphan in journal.orphans(tmp_path):
+            ledger.write(orphan.rows, {}, tmp_path)
+            orphan.release()
+        day = UsageDay.objects.get()
+        assert (day.requests, day.errors, day.output_tokens) == (20, 7, sum(n for n in range(20) if n % 3))
+    assert_equal_to_the_records()
 
 
 def test_workers_that_write_at_the_same_time_lose_nothing(key: ApiKey) -> None:
