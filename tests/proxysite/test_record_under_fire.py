@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tenants import ids
 from tenants.journal import Segment
 from tests import wire
 from tests.asgi import Visit, chat
@@ -89,13 +90,15 @@ async def test_a_clock_that_steps_turns_no_order_and_no_duration(
     now, now_ns = time.time, time.time_ns
     assert (await stage.client.chat()).status == 200
     visit, go = await begun(stage)
-    monkeypatch.setattr(time, "time", lambda: now() + step)
-    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + step * 10**9)
+    monkeypatch.setattr(ids, "_last", ids._last)  # given back when the test is over
+    stepped = pytest.MonkeyPatch()
+    stepped.setattr(time, "time", lambda: now() + step)
+    stepped.setattr(time, "time_ns", lambda: now_ns() + step * 10**9)
     go.set_result(b"")
     assert (await visit.done()).chunks()[-1] == "[DONE]"
     stage.play(lambda _: wire.streamed(*wire.answer("Hello")))
     assert (await stage.client.chat()).status == 200
-    monkeypatch.undo()
+    stepped.undo()
     assert (await stage.client.chat()).status == 200
     records = await stage.records()  # by id
     order = [record.streamed for record in records]
