@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from bridge.grant import More, no_end
-from bridge.upstream import Answer, Upstream
+from bridge.upstream import Answer
+from bridge.upstream_account import Sends
 from bridge.wire.anthropic import Delta, Event, Frame, Iteration, WireUsage
 from bridge.wire.fold import Fold
 
@@ -24,7 +25,7 @@ class ContinuedAnswer:
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstream: Sends,
         request: dict[str, Any],
         answer: Answer,
         headers: Mapping[str, str],

@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = {
     # who is asking
     "no_key": Kind(401, _INVALID, "invalid_api_key"),
     "bad_key": Kind(401, _INVALID, "invalid_api_key"),
+    "wrong_network": Kind(403, _INVALID, "ip_not_authorized"),
     "model_not_found": Kind(404, _INVALID, "model_not_found"),
     "not_found": Kind(404, _INVALID, "not_found"),
     "cost_unknown": Kind(403, _INVALID, "cost_unknown"),

@@ -11,13 +11,15 @@ from typing import Any
 
 from bridge.catalog import Catalog, as_info
 from bridge.errors import ApiError
-from bridge.upstream import Upstream
+from bridge.upstream_account import Sends
+from tenants.values import Credential
 
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 600.0
 RETRY_SECONDS = 30.0  # after a failure, how long the old list (or the registry) serves before the next try
 MOST_PAGES = 20
+MOST_KEPT = 64
 
 Info = dict[str, Any]  # Anthropic's ModelInfo
 
@@ -25,14 +27,14 @@ Info = dict[str, Any]  # Anthropic's ModelInfo
 class Listing:
     """Upstream's models, fetched when first asked for and refreshed in the background after ten minutes."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, learns: bool = True) -> None:
+        self._catalog, self._learns = catalog, learns
         self._infos: list[Info] = [as_info(model) for model in catalog.models]
         self._due = 0.0
         self._refresh: asyncio.Task[None] | None = None
         self._asked = False
 
-    async def models(self, upstream: Upstream | None) -> list[dict[str, Any]]:
+    async def models(self, upstream: Sends | None) -> list[dict[str, Any]]:
         """Every model as OpenAI shapes it, newest first. The first caller waits for upstream, later ones never do."""
         if upstream is not None and time.monotonic() > self._due and self._refresh is None:
             self._refresh = asyncio.create_task(self._fetch(upstream))
@@ -48,7 +50,7 @@ class Listing:
     def _refreshed(self, task: asyncio.Task[None]) -> None:
         self._refresh, self._asked = None, True
 
-    async def _fetch(self, upstream: Upstream) -> None:
+    async def _fetch(self, upstream: Sends) -> None:
         self._due = time.monotonic() + RETRY_SECONDS
         try:
             infos = await _all_pages(upstream)
@@ -57,11 +59,33 @@ class Listing:
             return
         if infos:
             self._infos = infos
-            self._catalog.learn(infos)
+            if self._learns:
+                self._catalog.learn(infos)
             self._due = time.monotonic() + FRESH_SECONDS
 
 
-async def _all_pages(upstream: Upstream) -> list[Info]:
+class OwnListings:
+    """A list for each key that is not the site's: what one account may use is nobody else's business, so the catalog
+    learns nothing from them. Those that were not asked for longest go."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._kept: dict[int | str, Listing] = {}
+
+    def of(self, credential: Credential) -> Listing:
+        place = credential.id or credential.hint
+        found = self._kept.pop(place, None) or Listing(self._catalog, learns=False)
+        self._kept[place] = found
+        if len(self._kept) > MOST_KEPT:
+            self._kept.pop(next(iter(self._kept))).close()
+        return found
+
+    def close(self) -> None:
+        for listing in self._kept.values():
+            listing.close()
+
+
+async def _all_pages(upstream: Sends) -> list[Info]:
     infos: list[Info] = []
     params = {"limit": "1000"}
     for _ in range(MOST_PAGES):

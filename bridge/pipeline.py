@@ -25,11 +25,12 @@ from bridge.continuing import ContinuedAnswer, may_pause
 from bridge.dialects.messages import MESSAGES
 from bridge.errors import ApiError, internal, shutdown
 from bridge.idempotency import Kept, once
-from bridge.listing import Listing
+from bridge.listing import Listing, OwnListings
 from bridge.prices import Prices, dearest_terms
 from bridge.reply import Events, Reply
 from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
+from bridge.upstream_account import Account, Sends, Tell
 from bridge.wire.anthropic import Event, Frame
 from tenants.budgets import Budgets
 from tenants.limits import Limiter
@@ -44,7 +45,8 @@ MARK_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Services:
-    """What lives as long as a worker does. `live` is None while no upstream is configured."""
+    """What lives as long as a worker does. `live` is None, or has an empty key, while no upstream is configured. `tell`
+    hears when upstream refuses a tenant's own key, or takes it again."""
 
     catalog: Catalog
     live: Upstream | None
@@ -55,14 +57,18 @@ class Services:
     limiter: Limiter
     budgets: Budgets
     settle: Callable[[], Awaitable[None]]  # has the ledger write what has ended
+    own_listings: OwnListings
     replays: Replays | None = None  # None: Idempotency-Key is not heeded
     kept: Kept = field(default_factory=Kept)
+    tell: Tell = lambda credential, refused: None
 
-    def upstream(self, caller: Caller) -> Upstream:
+    def upstream(self, caller: Caller) -> Sends:
         """Where this caller's requests go: a test key's always to the sandbox. Raises ApiError (503)."""
         if caller.mode is Mode.TEST:
             return self.test
-        if self.live is None:
+        if self.live is not None and caller.credential is not None:
+            return Account(self.live, caller.credential, self.tell)
+        if self.live is None or self.live.headers.get("x-api-key") == "":
             raise ApiError(
                 "not_configured",
                 "This gateway has no Anthropic key yet (ANTHROPIC_API_KEY); test keys answer from the sandbox.",
@@ -78,6 +84,16 @@ class Services:
     def price(self, call: Call, model: Model) -> Price:
         """What usage of this model costs this call. Test keys never cost money."""
         return no_price if call.caller.mode is Mode.TEST else partial(self.prices.bill, name=model.id, at=call.at)
+
+    async def listed(self, caller: Caller) -> list[dict[str, Any]]:
+        """The models that upstream lists for this caller; those of the registry while there is no upstream."""
+        own = caller.mode is Mode.LIVE and caller.credential
+        listing = self.own_listings.of(own) if own else self.listings[caller.mode]
+        try:
+            upstream = self.upstream(caller)
+        except ApiError:
+            return await listing.models(None)
+        return await listing.models(upstream)
 
     def chosen(self, caller: Caller, name: str) -> tuple[str, Model]:
         """What this name stands for with this caller, as it is sent on, and its model. Raises ApiError (404)."""
@@ -164,8 +180,7 @@ async def count_tokens(services: Services, caller: Caller, asked: Asked) -> Repl
 
 async def models(services: Services, caller: Caller) -> list[dict[str, Any]]:
     """The models this caller may use, newest first, in OpenAI's shape."""
-    upstream = services.test if caller.mode is Mode.TEST else services.live
-    listed = await services.listings[caller.mode].models(upstream)
+    listed = await services.listed(caller)
     if caller.models is not None:
         allowed = caller.models
         listed = [one for one in listed if allowed & (services.catalog.resolve(one["id"]).names | {one["id"]})]

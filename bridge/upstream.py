@@ -78,7 +78,7 @@ class _Sent:
 
 
 class Upstream:
-    """One per worker and destination. `in_flight` calls at most; the rest wait their turn."""
+    """One per worker and destination. `in_flight` calls at most; the rest wait. `headers`: of calls that begin now."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Upstream:
         self._transport = transport
         self._messages = httpx.URL(f"{base_url}/v1/messages")
         self._base_url = base_url
-        self._headers = {
+        self.headers = {
             "content-type": "application/json",
             "accept": "text/event-stream, application/json",
             "accept-encoding": "identity",  # a decompression bomb can't reach us, and nothing buffers
@@ -113,22 +113,21 @@ class Upstream:
         self._budget.deposit()
         await self._slots.acquire()
         try:
-            answer = await self._attempts(_Sent(body, {**self._headers, **headers}, frames), retry)
+            answer = await self._attempts(_Sent(body, {**self.headers, **headers}, frames), retry)
         except BaseException:
             self._slots.release()
             raise
         answer.on_close = self._slots.release
         return answer
 
-    async def get(self, path: str, params: Mapping[str, str], seconds: float = 5.0) -> Any:
+    async def get(self, path: str, params: Any, seconds: float = 5.0, headers: Mapping[str, str] = _NO_HEADERS) -> Any:
         """A JSON resource. Raises ApiError."""
-        return await self._small(
-            httpx.Request("GET", self._base_url + path, params=params, headers=self._headers), seconds
-        )
+        sent = {**self.headers, **headers}
+        return await self._small(httpx.Request("GET", self._base_url + path, params=params, headers=sent), seconds)
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str], seconds: float = 30.0) -> Any:
         """What a small JSON request is answered with; not retried, for the client does. Raises ApiError."""
-        sent = {**self._headers, "accept": "application/json", **headers}
+        sent = {**self.headers, "accept": "application/json", **headers}
         async with self._slots:
             return await self._small(httpx.Request("POST", self._base_url + path, headers=sent, content=body), seconds)
 
@@ -202,7 +201,9 @@ class Upstream:
         error = errors.from_status(response.status_code, body, after)
         error.upstream_id = response.headers.get("request-id", "")
         if error.kind in ("upstream_auth", "upstream_billing"):
-            log.error("upstream refused this gateway's own account", extra={"status": response.status_code})
+            log.error(
+                "upstream refused the account that a request was sent for", extra={"status": response.status_code}
+            )
         if response.status_code not in _RETRIED_STATUS or error.retry is False:
             raise error
         seconds = _seconds(after)

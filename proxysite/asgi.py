@@ -24,7 +24,7 @@ from django.db import Error, connection  # noqa: E402
 from django.db.migrations.executor import MigrationExecutor  # noqa: E402
 
 from bridge import catalog, telemetry  # noqa: E402
-from bridge.listing import Listing  # noqa: E402
+from bridge.listing import Listing, OwnListings  # noqa: E402
 from bridge.pipeline import Services  # noqa: E402
 from bridge.prices import Prices  # noqa: E402
 from bridge.sandbox import Sandbox  # noqa: E402
@@ -32,9 +32,11 @@ from bridge.upstream import Upstream  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
+from proxysite.site_key import SiteKey  # noqa: E402
 from tenants import pricing, witness  # noqa: E402
 from tenants.alert_sender import AlertSender  # noqa: E402
 from tenants.budgets import Budgets  # noqa: E402
+from tenants.credential_news import CredentialNews  # noqa: E402
 from tenants.database import Database  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
 from tenants.journal import Journal  # noqa: E402
@@ -107,15 +109,17 @@ class Application:
         self._ledger = Ledger(self._journal, self._database, settings.JOURNAL_DIR, settings.JOURNAL_FSYNC)
         self._budgets = Budgets(self._database)
         self._counts = MemoryStore(settings.LIMITS_DIR)
-        self._services = make_services(Limiter(self._counts), self._budgets, self._settle)
+        site_key = SiteKey(settings.ANTHROPIC_API_KEY, settings.ANTHROPIC_API_KEY_FILE)
+        self._services = make_services(site_key.text, Limiter(self._counts), self._budgets, self._settle)
         self._services.replays = replays = Replays(self._database, settings.ENCRYPTION_KEYS)
+        self._services.tell = CredentialNews(self._database).tell
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS, self._reprice)
         await gate.poll()
         self._api.open(gate, self._journal, self._services)
         self._nightly = Nightly()
         background = (
             gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run(), replays.run(),
-            witness.watch(self._database), AlertSender(self._database).run(),
+            witness.watch(self._database), AlertSender(self._database).run(), site_key.watch(self._use_key),
         )  # fmt: skip
         self._tasks = [asyncio.create_task(work) for work in background]
         # What was made so far stays for ever: the collector need not look at it again.
@@ -130,6 +134,12 @@ class Application:
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
                 await self._ledger.flush()
+
+    def _use_key(self, text: str) -> None:
+        """Calls that begin now carry it; those under way end with the one before."""
+        live = self._services.live
+        if live is not None and settings.UPSTREAM == "anthropic":
+            live.headers = {**live.headers, "x-api-key": text}
 
     async def _gauge(self) -> None:
         while True:
@@ -149,29 +159,28 @@ class Application:
         await self._budgets.close()
         for listing in self._services.listings.values():
             listing.close()
+        self._services.own_listings.close()
         for upstream in filter(None, {self._services.live, self._services.test}):
             await upstream.aclose()
         self._counts.close()
         await asyncio.to_thread(self._database.close)
 
 
-def make_services(limiter: Limiter, budgets: Budgets, settle: Callable[[], Awaitable[None]]) -> Services:
+def make_services(site_key: str, limiter: Limiter, budgets: Budgets, settle: Callable[[], Awaitable[None]]) -> Services:
     """What the settings say is upstream."""
     models = catalog.load()
-    sandbox = Upstream(Sandbox([catalog.as_info(model) for model in models.models]), "http://sandbox", {})
-    live: Upstream | None = None
-    if settings.UPSTREAM == "sandbox":
-        live = sandbox
-    elif settings.ANTHROPIC_API_KEY:
-        headers = {"x-api-key": settings.ANTHROPIC_API_KEY, "anthropic-version": settings.ANTHROPIC_VERSION}
+    infos = [catalog.as_info(model) for model in models.models]
+    live = sandbox = Upstream(Sandbox(infos), "http://sandbox", {})
+    if settings.UPSTREAM == "anthropic":
         live = Upstream(
             network_transport(settings.UPSTREAM_TRANSPORT),
             settings.ANTHROPIC_BASE_URL,
-            headers,
+            {"anthropic-version": settings.ANTHROPIC_VERSION, "x-api-key": site_key},
             in_flight=settings.MAX_IN_FLIGHT,
         )
     listings = {mode: Listing(models) for mode in Mode}
-    return Services(models, live, sandbox, listings, Prices(models), settings.SECRET_KEY, limiter, budgets, settle)
+    prices, own = Prices(models), OwnListings(models)
+    return Services(models, live, sandbox, listings, prices, settings.SECRET_KEY, limiter, budgets, settle, own)
 
 
 def _unapplied() -> bool:

@@ -37,6 +37,7 @@ from bridge.pipeline import Services
 from bridge.responses import EventStream, error_response
 from bridge.speech import Dialect
 from proxysite import cors
+from proxysite.barred import refuse_address, refuse_barred
 from proxysite.headers import Credentials, Headers, read_headers, remote_address
 from proxysite.sending import Send, send_stream
 from tenants import ids
@@ -72,6 +73,11 @@ class Exchange:
         self.call: Call | None = None
         self.cut: Ended | None = None  # why its task was cancelled
         self.watcher: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str | None:
+        """The client's."""
+        return remote_address(self.scope.get("client"), self.headers.forwarded_for)
 
     def end(self, why: Ended) -> None:
         """Cancels what is under way, once."""
@@ -174,7 +180,9 @@ class ApiDoor(ASGIHandler):
             caller = await self._identify(headers.credentials)
             if view.inference:
                 self._admit(exchange, caller)
-            _refuse_barred(caller)
+            refuse_barred(caller)
+            if caller.networks:
+                refuse_address(caller, exchange.address)
         else:
             caller = None
         body = await self._body(exchange) if scope["method"] == "POST" else b""
@@ -194,12 +202,13 @@ class ApiDoor(ASGIHandler):
 
     async def _identify(self, credentials: Credentials) -> Caller:
         """Who is asking. Raises ApiError: 401 without a known key, 503 when nobody can tell."""
-        if credentials.key is None:
+        if credentials.key is None and not credentials.theirs:
             telemetry.unidentified.labels(credentials.reason).inc()
             raise credentials.problem()
         assert self._gate is not None
         try:
-            caller = await self._gate.identify(credentials.key)
+            known = credentials.key
+            caller = await (self._gate.identify(known) if known else self._gate.guest(credentials.theirs))
         except GateUnavailable:
             telemetry.unidentified.labels("unavailable").inc()
             text = "Keys cannot be checked right now; try again shortly."
@@ -221,7 +230,8 @@ class ApiDoor(ASGIHandler):
                 key_hint=caller.hint,
                 mode=caller.mode,
                 dialect=exchange.dialect.name,
-                remote_address=remote_address(exchange.scope.get("client"), headers.forwarded_for),
+                remote_address=exchange.address,
+                tags=dict(caller.tags) or None,
                 user_agent=headers.user_agent[:200],
                 client_retry=headers.retry_count,
             )
@@ -321,14 +331,6 @@ def _resolve(path: str) -> ResolverMatch | None:
         return get_resolver(URLCONF).resolve(plain)
     except Resolver404:
         return None
-
-
-def _refuse_barred(caller: Caller) -> None:
-    """A known key that may not be used. Raises ApiError (401)."""
-    if caller.barred:
-        raise ApiError("bad_key", f"This API key ({caller.hint}) has been {caller.barred}.")
-    if caller.expires_at is not None and caller.expires_at <= time.time():
-        raise ApiError("bad_key", f"This API key ({caller.hint}) has expired.")
 
 
 def _too_large() -> ApiError:

@@ -25,6 +25,12 @@ def read(name: str, default: str = "") -> str:
         raise ImproperlyConfigured(f"{name}_FILE: {error}") from None
 
 
+def file_of(name: str) -> Path | None:
+    """The file that the variable is read from, if it is: for what may change while the site runs."""
+    path = os.environ.get(f"{name}_FILE")
+    return Path(path) if path else None
+
+
 def parse(name: str, default: str, accepts: str, convert: Callable[[str], T]) -> T:
     """The variable through `convert`; a ValueError stops the start with the name and what it accepts."""
     text = read(name, default)

@@ -6,16 +6,17 @@ of our keys wins, in the order Authorization, x-api-key, api-key.
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from django.conf import settings
 
 from bridge.errors import ApiError
-from tenants import keys
+from tenants import keys, networks
 from tenants.keys import Key
 
+_ANTHROPICS = re.compile(r"sk-ant-[0-9A-Za-z_-]{16,240}")
 _SOURCES = (b"authorization", b"x-api-key", b"api-key")
 
 
@@ -26,6 +27,7 @@ class Credentials:
     key: Key | None = None
     reason: str = "missing"
     shown: str = field(default="", repr=False)
+    theirs: str = field(default="", repr=False)  # a key of Anthropic's, where callers may bring their own
 
     def problem(self) -> ApiError:
         """The 401 that fits; the same text for an unknown key as for a malformed one."""
@@ -88,7 +90,8 @@ def _credentials(found: dict[bytes, str]) -> Credentials:
             malformed = malformed or text
         foreign = foreign or text
     if malformed or foreign:
-        return Credentials(None, "malformed" if malformed else "foreign", keys.mask(malformed or foreign))
+        theirs = foreign if settings.ALLOW_CALLER_KEYS and not malformed and _ANTHROPICS.fullmatch(foreign) else ""
+        return Credentials(None, "malformed" if malformed else "foreign", keys.mask(malformed or foreign), theirs)
     return Credentials()
 
 
@@ -109,14 +112,10 @@ def remote_address(peer: tuple[str, int] | None, forwarded_for: str) -> str | No
     hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()] if settings.TRUSTED_PROXIES else []
     while hops and _trusted(address):
         address = hops.pop()
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return None
+    found = networks.read_address(address)
+    return str(found) if found else None
 
 
-def _trusted(address: str) -> bool:
-    try:
-        return any(ipaddress.ip_address(address) in network for network in settings.TRUSTED_PROXIES)
-    except ValueError:
-        return False
+def _trusted(text: str) -> bool:
+    address = networks.read_address(text)
+    return address is not None and networks.contain(settings.TRUSTED_PROXIES, address)

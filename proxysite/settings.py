@@ -67,6 +67,8 @@ AUDIT_KEYS = _audit_keys()
 # --- Upstream -------------------------------------------------------------------------------------------------------
 
 ANTHROPIC_API_KEY = env.read("ANTHROPIC_API_KEY")
+ANTHROPIC_API_KEY_FILE = env.file_of("ANTHROPIC_API_KEY")
+ALLOW_CALLER_KEYS = env.flag("ALLOW_CALLER_KEYS")
 ANTHROPIC_BASE_URL = env.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com")
 ANTHROPIC_VERSION = env.read("ANTHROPIC_VERSION", "2023-06-01")
 UPSTREAM = env.choice("UPSTREAM", "anthropic", ["anthropic", "sandbox"])

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from django.db import Error
 
 from tenants.database import Database
 from tenants.keys import Key
-from tenants.models import Installation, KeySecret
-from tenants.values import Caller
+from tenants.models import ApiKey, Installation, KeySecret
+from tenants.values import Caller, Credential
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,15 @@ class Gate:
 
     async def identify(self, key: Key) -> Caller | None:
         """The caller (perhaps `barred`), or None for a key that does not exist. Raises GateUnavailable."""
-        digest = key.digest(self._pepper)
+        return await self._find(key.digest(self._pepper), lambda: KeySecret.objects.identify(key, self._peppers))
+
+    async def guest(self, secret: str) -> Caller | None:
+        """Whoever comes with a key of Anthropic's own. Of that only a pseudonym is kept. Raises GateUnavailable."""
+        caller = await self._find(b"guest", ApiKey.objects.guest)
+        hint = f"caller-{hmac.digest(self._pepper, b'caller-key:' + secret.encode(), 'sha256').hex()[:16]}"
+        return caller and replace(caller, hint=hint, credential=Credential(secret, hint))
+
+    async def _find(self, digest: bytes, ask: Callable[[], Caller | None]) -> Caller | None:
         now = time.monotonic()
         if now - self._heard < STALE_SECONDS:
             caller = self._callers.get(digest)
@@ -63,18 +73,18 @@ class Gate:
                 return None
         lookup = self._lookups.get(digest)
         if lookup is None:
-            lookup = self._lookups[digest] = asyncio.ensure_future(self._look_up(key, digest))
+            lookup = self._lookups[digest] = asyncio.ensure_future(self._look_up(ask, digest))
             lookup.add_done_callback(lambda _: self._lookups.pop(digest, None))
         # Shielded: the first client to ask may hang up while others wait for the same answer.
         return await asyncio.shield(lookup)
 
-    async def _look_up(self, key: Key, digest: bytes) -> Caller | None:
+    async def _look_up(self, ask: Callable[[], Caller | None], digest: bytes) -> Caller | None:
         generation = -1
         caller: Caller | None = None
         while generation != self._generation:  # a change came in between: what was read may be older than it
             generation = self._generation
             try:
-                caller = await self._database(lambda: KeySecret.objects.identify(key, self._peppers))
+                caller = await self._database(ask)
             except Error as error:
                 raise GateUnavailable from error
         if caller is not None:

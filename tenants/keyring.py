@@ -5,15 +5,16 @@ from __future__ import annotations
 import hmac
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
 
-from tenants import ids, keys
+from tenants import ids, keys, networks, tags
 from tenants.aliases import ModelAlias
+from tenants.credentials import UpstreamCredential
 from tenants.installation import GateModel, GateQuerySet
 from tenants.limited import Limited
 from tenants.limits import Limit
@@ -23,6 +24,18 @@ from tenants.values import Caller, Mode
 
 if TYPE_CHECKING:
     from tenants.models import Tenant
+
+
+GUESTS = uuid.UUID("00000000-0000-7000-8000-63616c6c6572")  # the key row of ALLOW_CALLER_KEYS
+GUEST_TENANT = "caller-keys"
+
+
+class RotationRefused(Exception):
+    """Why a key's secrets cannot be changed like that, in words for whoever asked."""
+
+
+class AlreadyRotated(RotationRefused):
+    """The secret that was to be replaced is not the newest any more."""
 
 
 class Issued(NamedTuple):
@@ -50,10 +63,15 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
         concurrency: int | None = None,
         dark_limits: bool = False,
         idempotent: bool = False,
+        networks: list[str] | None = None,
+        tags: dict[str, str] | None = None,
         by: object = "",
         id: uuid.UUID | None = None,
     ) -> Issued:
-        """Makes a key with its first secret. With an `id` that exists already: IntegrityError, nothing is issued."""
+        """Makes a key with its first secret. With an `id` that exists already: IntegrityError, nothing is issued.
+
+        Raises ValueError for networks or tags that are none.
+        """
         with transaction.atomic():
             row: ApiKey = self.create(
                 id=id or ids.uuid7(),
@@ -70,14 +88,27 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
                 concurrency=concurrency,
                 dark_limits=dark_limits,
                 idempotent=idempotent,
+                networks=_networks(networks),
+                tags=_tags(tags),
                 created_by=str(by),
             )
-            key = keys.mint(mode)
-            number = max(peppers)
-            KeySecret.objects.create(
-                key=row, public_id=key.public_id, hint=key.hint, pepper=number, digest=key.digest(peppers[number])
-            )
-        return Issued(row, key)
+            return Issued(row, KeySecret.objects.mint(row, peppers))
+
+    def guest(self) -> Caller:
+        """Whoever comes with a key of Anthropic's (ALLOW_CALLER_KEYS), but for that key.
+
+        They share a row without secrets, under a tenant of its own: revoking one or suspending the other ends it.
+        """
+        from tenants.models import Tenant
+
+        key = self.select_related("tenant").filter(pk=GUESTS).first()
+        if key is None:
+            with transaction.atomic():
+                tenant, _ = Tenant.objects.get_or_create(slug=GUEST_TENANT, defaults={"name": "Callers' own keys"})
+                defaults = {"tenant": tenant, "name": "callers' own keys", "created_by": "ALLOW_CALLER_KEYS"}
+                key, _ = self.get_or_create(pk=GUESTS, defaults=defaults)
+        caller: Caller = KeySecret(key=key, hint="").as_caller()
+        return caller
 
 
 class ApiKey(Limited, GateModel):
@@ -109,6 +140,10 @@ class ApiKey(Limited, GateModel):
         help_text="A request that carries an Idempotency-Key is answered once: the same request under the same name "
         "gets the same answer, free, for a day. Such answers are kept, encrypted.",
     )
+    networks = models.JSONField(
+        null=True, blank=True, help_text="Addresses and networks it may be used from; empty: any."
+    )
+    tags = models.JSONField(null=True, blank=True, help_text="Up to ten name=value pairs, copied to its records.")
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.CharField(max_length=150, blank=True, editable=False)
@@ -129,6 +164,66 @@ class ApiKey(Limited, GateModel):
         listed = self.allowed_models
         if listed is not None and not (isinstance(listed, list) and all(isinstance(name, str) for name in listed)):
             raise ValidationError({"allowed_models": "A list of model names."})
+        for name, read in (("networks", _networks), ("tags", _tags)):
+            try:
+                setattr(self, name, read(getattr(self, name)))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise ValidationError({name: str(error)}) from None
+
+    def rotate(
+        self, overlap: timedelta, peppers: Mapping[int, bytes], by: object = "", *, replacing: int | None = None
+    ) -> keys.Key:
+        """Gives the key a new secret, to be shown once; the one before it ends after `overlap`. Two live at most.
+
+        `replacing`: the newest secret as whoever asks has seen it, so that asking twice rotates once. Raises
+        RotationRefused.
+        """
+        with transaction.atomic():
+            row: ApiKey = ApiKey.objects.select_for_update().get(pk=self.pk)  # one rotation at a time
+            now = timezone.now()
+            secrets = list(row.secrets.order_by("-pk"))
+            live = [secret for secret in secrets if secret.is_live(now)]
+            row._check_rotation(overlap, secrets, live, replacing)
+            for secret in live:
+                secret.end(now + overlap)
+            return KeySecret.objects.mint(row, peppers, action="key.rotated")
+
+    def _check_rotation(
+        self, overlap: timedelta, secrets: list[KeySecret], live: list[KeySecret], replacing: int | None
+    ) -> None:
+        if self.revoked_at:
+            raise RotationRefused("This key is revoked, and stays so: issue another one.")
+        if not secrets:
+            raise RotationRefused("This key has no secret of its own that could be rotated.")
+        if replacing is not None and secrets[0].pk != replacing:
+            raise AlreadyRotated(
+                "This key was rotated before: its newest secret is not the one that was to be replaced."
+            )
+        if self.expires_at and self.expires_at <= timezone.now():
+            raise RotationRefused("This key has expired: give it a later end first.")
+        if overlap and len(live) > 1:
+            ends = live[-1].expires_at
+            raise RotationRefused(
+                f"Two secrets of this key work already, the older one until {ends:%Y-%m-%d %H:%M:%S} UTC: "
+                "end it first, or rotate without an overlap, which ends both."
+            )
+
+    def end_old_secrets(self, reason: str = "") -> None:
+        """Ends a rotation's overlap now (within a second on every worker)."""
+        with transaction.atomic():
+            now = timezone.now()
+            for secret in self.secrets.order_by("-pk")[1:]:
+                secret.end(now, reason)
+
+    @property
+    def old_secret(self) -> KeySecret | None:
+        """The one that a rotation replaced, while it still works."""
+        now = timezone.now()
+        return next((secret for secret in list(self.secrets.all())[1:] if secret.is_live(now)), None)
+
+    @property
+    def can_rotate(self) -> bool:
+        return self.status in ("active", "suspended") and bool(self.secrets.all())
 
     def limits(self) -> list[Limit]:
         """Those that its requests have to fit: its own and its tenant's, whose live and test keys count apart."""
@@ -161,6 +256,15 @@ class KeySecretQuerySet(GateQuerySet):
             return None
         caller: Caller = secret.as_caller()
         return caller
+
+    def mint(self, row: ApiKey, peppers: Mapping[int, bytes], action: str = "") -> keys.Key:
+        """A new secret of a key. What is returned exists only there."""
+        key = keys.mint(Mode(row.mode))
+        number = max(peppers)
+        digest = key.digest(peppers[number])
+        secret = self.model(key=row, public_id=key.public_id, hint=key.hint, pepper=number, digest=digest)
+        secret.save(force_insert=True, action=action)
+        return key
 
     def touch(self, used: Mapping[int, datetime]) -> None:
         """Notes when secrets were last used; the gate need not hear of it."""
@@ -195,6 +299,15 @@ class KeySecret(GateModel):
         tenant = ApiKey.objects.filter(pk=row["key_id"]).values_list("tenant_id", flat=True).first()
         return {"kind": "key", "id": row["key_id"], "label": row["hint"], "tenant_id": tenant}
 
+    def is_live(self, now: datetime) -> bool:
+        return self.expires_at is None or self.expires_at > now
+
+    def end(self, at: datetime, reason: str = "") -> None:
+        """It works until then, or until it was to end anyway."""
+        if self.is_live(at):
+            self.expires_at = at
+            self.save(update_fields=["expires_at"], action="key.secret_ended", reason=reason)
+
     def as_caller(self) -> Caller:
         key, tenant = self.key, self.key.tenant
         ends = [at.timestamp() for at in (self.expires_at, key.expires_at) if at]
@@ -207,6 +320,7 @@ class KeySecret(GateModel):
             hint=self.hint,
             mode=Mode(key.mode),
             expires_at=min(ends, default=None),
+            rotated=self.expires_at is not None and self.expires_at.timestamp() == min(ends),
             models=frozenset(key.allowed_models) if key.allowed_models else None,
             aliases=ModelAlias.of(tenant),
             strict=key.compat == "strict",
@@ -214,5 +328,16 @@ class KeySecret(GateModel):
             budgets=Budget.objects.rules_of(key),
             limits=tuple(key.limits()),
             idempotent=key.idempotent or tenant.idempotent,
+            credential=UpstreamCredential.objects.of(tenant.pk) if key.mode == "live" else None,
+            networks=tuple(map(networks.read, key.networks or ())),
+            tags=key.tags or {},
             barred="revoked" if key.revoked_at else "suspended" if tenant.suspended_at else "",
         )
+
+
+def _networks(texts: list[str] | None) -> list[str] | None:
+    return networks.read_all(texts or ()) or None
+
+
+def _tags(given: dict[str, str] | None) -> dict[str, str] | None:
+    return tags.read_all(tags.shown(given)) or None

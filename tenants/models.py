@@ -12,6 +12,7 @@ from tenants.alerts import Alert, check_emails, check_webhook
 from tenants.aliases import ModelAlias
 from tenants.audit import AuditEvent
 from tenants.audited import Audited, AuditedQuerySet
+from tenants.credentials import UpstreamCredential
 from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
 from tenants.limited import Limited
@@ -72,6 +73,8 @@ class Tenant(Limited, GateModel):
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    suspended_by = models.CharField(max_length=150, blank=True, editable=False)
+    suspended_reason = models.CharField(max_length=250, blank=True, editable=False)
     retention_days = models.PositiveIntegerField(
         "retention",
         null=True,
@@ -90,14 +93,17 @@ class Tenant(Limited, GateModel):
     def __str__(self) -> str:
         return self.name
 
-    def suspend(self, reason: str = "") -> None:
+    def suspend(self, reason: str = "", by: object = "") -> None:
         """Refuses every key of the tenant from now on (within a second on every worker)."""
-        self.suspended_at = timezone.now()
-        self.save(update_fields=["suspended_at"], action="tenant.suspended", reason=reason)
+        if self.suspended_at is None:
+            self.suspended_at, self.suspended_by, self.suspended_reason = timezone.now(), str(by), reason[:250]
+            fields = ["suspended_at", "suspended_by", "suspended_reason"]
+            self.save(update_fields=fields, action="tenant.suspended", reason=reason)
 
     def resume(self, reason: str = "") -> None:
-        self.suspended_at = None
-        self.save(update_fields=["suspended_at"], action="tenant.resumed", reason=reason)
+        self.suspended_at, self.suspended_by, self.suspended_reason = None, "", ""
+        fields = ["suspended_at", "suspended_by", "suspended_reason"]
+        self.save(update_fields=fields, action="tenant.resumed", reason=reason)
 
     def hold(self, reason: str) -> None:
         """Legal hold: nothing recorded of it is pruned or erased until it is released."""
@@ -113,5 +119,5 @@ class Tenant(Limited, GateModel):
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
     "Installation", "Issued", "KeySecret", "ModelAlias", "ModelPrice", "Replay", "RequestRecord", "Tenant",
-    "UsageDay", "User",
+    "UpstreamCredential", "UsageDay", "User",
 ]  # fmt: skip

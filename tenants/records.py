@@ -108,6 +108,7 @@ class RequestRecord(models.Model):
             models.Index(fields=["model", "-id"], name="record_model"),
             models.Index(fields=["upstream_id"], name="record_upstream", condition=Q(upstream_id__isnull=False)),
             models.Index(fields=["end_user", "-id"], name="record_end_user", condition=Q(end_user__isnull=False)),
+            models.Index(fields=["key", "-id"], name="record_refused", condition=Q(state=State.REFUSED.value)),
             models.Index(
                 fields=["state", "-id"],
                 name="record_open",

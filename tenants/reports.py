@@ -14,7 +14,16 @@ from django.utils import timezone
 
 from tenants import ids, pricing, windows
 from tenants.asks import Standing
-from tenants.models import ApiKey, Budget, BudgetWindow, KeySecret, RequestRecord, Tenant, UsageDay
+from tenants.models import (
+    ApiKey,
+    Budget,
+    BudgetWindow,
+    KeySecret,
+    RequestRecord,
+    Tenant,
+    UpstreamCredential,
+    UsageDay,
+)
 from tenants.money import PriceRow
 
 # A public id, alone or inside a hint such as sk-bridge_live_AbCd1234…wxyz.
@@ -71,6 +80,16 @@ def find_keys(keys: QuerySet[ApiKey], text: str) -> QuerySet[ApiKey]:
 def with_key_counts(tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
     """The tenants with `key_count`: their keys that are not revoked."""
     return tenants.annotate(key_count=Count("keys", filter=Q(keys__revoked_at__isnull=True)))
+
+
+def refusals(key: ApiKey, count: int = 10) -> list[RequestRecord]:
+    """The last requests of a key that were refused, newest first."""
+    return list(RequestRecord.objects.filter(key=key, state="refused").order_by("-pk")[:count])
+
+
+def refused_credentials() -> list[UpstreamCredential]:
+    """Tenants' own Anthropic keys that Anthropic does not take."""
+    return list(UpstreamCredential.objects.filter(refused_at__isnull=False).select_related("tenant"))
 
 
 def key_name(key_id: UUID) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from tenants.limits import Limit
+from tenants.networks import Network
 
 
 class Mode(StrEnum):
@@ -48,17 +49,32 @@ class BudgetRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """A key that goes upstream instead of the site's. Its repr never shows it."""
+
+    secret: str = field(repr=False)  # empty: it cannot be decrypted
+    hint: str
+    id: int = 0  # of its row; 0: the caller sent it, and it is kept nowhere
+    refused: bool = False  # upstream did not take it the last time
+
+    @property
+    def is_callers(self) -> bool:
+        return self.id == 0
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who a key belongs to and what it may do, as the gate knows it."""
 
     key_id: UUID
-    secret_id: int
+    secret_id: int | None  # None: no key of ours was used
     tenant_id: int
     tenant: str
     name: str
     hint: str
     mode: Mode
     expires_at: float | None = None  # unix seconds
+    rotated: bool = False  # what ends then is this secret, not the key
     models: frozenset[str] | None = None  # None: every model
     aliases: Mapping[str, str] = field(default_factory=dict)  # other names for models
     strict: bool = False  # refuse what would be ignored
@@ -66,7 +82,10 @@ class Caller:
     budgets: tuple[BudgetRule, ...] = ()  # none for a test key: it costs nothing
     limits: tuple[Limit, ...] = ()  # its own and its tenant's
     idempotent: bool = False  # heed Idempotency-Key
-    barred: str = ""  # why a key that is known may not be used: revoked, rotated or suspended
+    credential: Credential | None = None  # what its requests are sent with; None: the site's
+    networks: tuple[Network, ...] = ()  # where it may be used from; empty: anywhere
+    tags: Mapping[str, str] = field(default_factory=dict)  # its records carry them
+    barred: str = ""  # why a key that is known may not be used: revoked or suspended
 
 
 _CERTAINTY = (UsageSource.EXACT, UsageSource.ESTIMATED, UsageSource.BOUND)

@@ -51,8 +51,8 @@ class Snippet:
 
 
 def snippets(base: str, key: str, model: str = MODEL) -> list[Snippet]:
-    """A first request, whole and streamed, in three languages."""
-    fields = {"base": base, "key": key, "model": model}
+    """A first request, whole and streamed, in three languages, and Claude Code."""
+    fields = {"base": base, "site": base.removesuffix("/v1"), "key": key, "model": model}
     return [Snippet(name, slug, text.strip().format(**fields)) for name, slug, text in _SNIPPETS]
 
 
@@ -107,6 +107,16 @@ const answer = await client.chat.completions.create({{
   messages: [{{ role: "user", content: "Say hello." }}],
 }});
 console.log(answer.choices[0].message.content);
+""",
+    ),
+    (
+        "Claude Code",
+        "claude-code",
+        """
+export ANTHROPIC_BASE_URL="{site}"
+export ANTHROPIC_AUTH_TOKEN="{key}"
+export ANTHROPIC_MODEL="{model}"
+claude -p "Say hello."
 """,
     ),
 )

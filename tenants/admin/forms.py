@@ -11,9 +11,11 @@ from django import forms
 from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.contrib.auth.forms import AdminPasswordChangeForm as PasswordForm
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from django.utils import timezone
 
-from tenants import ids
+from tenants import ids, networks, tags
+from tenants.admin import password_again
 from tenants.models import ApiKey, Tenant, User
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ else:
 _MODEL_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@/-]{0,199}")
 
 
-class ModelNamesField(forms.Field):
-    """Model names, one per line; None when there are none."""
+class WordsField(forms.Field):
+    """Words, one per line; None when there are none."""
 
     widget = forms.Textarea
 
@@ -36,8 +38,18 @@ class ModelNamesField(forms.Field):
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> list[str] | None:
-        names = list(dict.fromkeys(re.split(r"[\s,]+", (value or "").strip()))) if isinstance(value, str) else value
-        return [name for name in names or [] if name] or None
+        words = list(dict.fromkeys(re.split(r"[\s,]+", (value or "").strip()))) if isinstance(value, str) else value
+        return [word for word in words or [] if word] or None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return (initial or None) != self.to_python(data)
+        except ValidationError:
+            return True
+
+
+class ModelNamesField(WordsField):
+    """Model names."""
 
     def validate(self, value: Any) -> None:
         super().validate(value)
@@ -45,8 +57,36 @@ class ModelNamesField(forms.Field):
             if not _MODEL_NAME.fullmatch(name):
                 raise ValidationError(f"“{name[:60]}” is not the name of a model.")
 
+
+class NetworksField(WordsField):
+    """Addresses and networks."""
+
+    def to_python(self, value: Any) -> list[str] | None:
+        try:
+            return networks.read_all(super().to_python(value) or ()) or None
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class TagsField(forms.Field):
+    """Pairs like team=search, one per line; None when there are none."""
+
+    widget = forms.Textarea
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(tags.shown(value)) if isinstance(value, dict) else value
+
+    def to_python(self, value: Any) -> dict[str, str] | None:
+        try:
+            return tags.read_all(line for line in (value or "").splitlines() if line.strip()) or None
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return (initial or None) != self.to_python(data)
+        try:
+            return (initial or None) != self.to_python(data)
+        except ValidationError:
+            return True
 
 
 class MomentInput(forms.DateTimeInput):
@@ -79,15 +119,32 @@ def _expires_at() -> forms.DateTimeField:
     )
 
 
+def _few_lines(placeholder: str) -> forms.Textarea:
+    return forms.Textarea(attrs={"rows": 2, "class": "mono", "spellcheck": "false", "placeholder": placeholder})
+
+
 class KeyForm(KeyModelForm):
     """What may change about a key that is out there."""
 
     allowed_models = _model_names()
+    networks = NetworksField(
+        required=False,
+        help_text="Addresses or networks that it may be used from, one per line. Empty: from anywhere.",
+        widget=_few_lines("203.0.113.0/24"),
+    )
+    tags = TagsField(
+        required=False,
+        help_text="Up to ten name=value pairs, one per line. Its records carry them from then on.",
+        widget=_few_lines("team=search"),
+    )
     expires_at = _expires_at()
 
     class Meta:
         model = ApiKey
-        fields: tuple[str, ...] = ("name", "note", "allowed_models", "expires_at", "compat", "auto_cache", "idempotent")
+        fields: tuple[str, ...] = (
+            "name", "note", "allowed_models", "networks", "expires_at", "tags", "compat", "auto_cache",
+            "idempotent",
+        )  # fmt: skip
         widgets = {"note": forms.Textarea(attrs={"rows": 2})}
 
 
@@ -96,11 +153,26 @@ class IssueForm(KeyForm):
 
     tenant = forms.ModelChoiceField(Tenant.objects.all(), empty_label="Choose a tenant…")
     issue_id = forms.UUIDField(initial=ids.uuid7, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
+    password = password_again.field()
+    request: HttpRequest  # of whoever fills it in
 
     class Meta(KeyForm.Meta):
         fields: tuple[str, ...] = (
-            "tenant", "name", "note", "mode", "allowed_models", "expires_at", "compat", "auto_cache",
+            "tenant", "name", "note", "mode", *KeyForm.Meta.fields[2:],
         )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if password_again.is_fresh(self.request):
+            del self.fields["password"]
+
+    def clean(self) -> dict[str, Any]:
+        """Raises TooManyTries."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        asked = "password" in self.fields and cleaned.get("mode") == "live"
+        if asked and (problem := password_again.problem(self.request, cleaned.get("password"))):
+            self.add_error("password", problem)
+        return cleaned
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]

@@ -11,16 +11,17 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from tenants import keys, reports
-from tenants.admin import budgets, connect, shown
+from tenants.admin import budgets, password_again, refused, shown
 from tenants.admin.base import ModeFilter, SelectFilter, TenantFilter
 from tenants.admin.forms import IssueForm, KeyForm, ReasonForm
-from tenants.admin.verbs import EFFECT, Verb, VerbAdmin
+from tenants.admin.rotation import END_SECRET, RotationAdmin
+from tenants.admin.verbs import EFFECT, Verb
 from tenants.models import ApiKey, Tenant
 from tenants.values import Mode
 
@@ -57,12 +58,12 @@ class StatusFilter(SelectFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(VerbAdmin[ApiKey]):
+class ApiKeyAdmin(RotationAdmin):
     section = "Keys"
     add_title = "Issue a key"
     empty_title = "No keys yet"
     empty_next = "A key lets one client of one tenant in. Issue the first, and paste the snippet that comes with it."
-    verbs = (REVOKE,)
+    verbs = (END_SECRET, REVOKE)
 
     list_display = ("name", "tenant_name", "hint", "mode_name", "state", "last_used", "created")
     list_filter = (TenantFilter, ModeFilter, StatusFilter)
@@ -74,21 +75,24 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
     # The form
 
     def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
-        return super().get_form(request, obj, change, **{"form": KeyForm if obj else IssueForm, **kwargs})
+        form = super().get_form(request, obj, change, **{"form": KeyForm if obj else IssueForm, **kwargs})
+        return type(form.__name__, (form,), {"request": request})
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        rights = ("Rights", {"fields": ["allowed_models", "expires_at"]})
-        behaviour = ("Behaviour", {"fields": ["compat", "auto_cache"]})
+        rights = ("Rights", {"fields": ["allowed_models", "networks", "expires_at"]})
+        behaviour = ("Behaviour", {"fields": ["tags", "compat", "auto_cache", "idempotent"]})
         if obj is None:
-            return [(None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]}), rights, behaviour]
-        behaviour[1]["fields"].append("idempotent")
+            password = [] if password_again.is_fresh(request) else ["password"]
+            about = (None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]})
+            return [about, rights, behaviour, *([("You", {"fields": password})] if password else [])]
         facts = ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued"]
         ended = ["revocation"] if obj.revoked_at else []
-        return [(None, {"fields": ["name", "note"]}), rights, behaviour, ("Facts", {"fields": facts + ended})]
+        why = ("Why was this refused?", {"fields": ["refusals"]})
+        return [(None, {"fields": ["name", "note"]}), rights, behaviour, ("Facts", {"fields": facts + ended}), why]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return (
-            ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued", "revocation"]
+            ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued", "revocation", "refusals"]
             if obj
             else []
         )
@@ -113,6 +117,8 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
             return super().add_view(request, form_url, extra_context)
         except AlreadyIssued as known:
             return self._already_issued(request, known.key_id)
+        except password_again.TooManyTries:
+            return self.sign_out(request)
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
@@ -128,6 +134,9 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
                 allowed_models=obj.allowed_models,
                 expires_at=obj.expires_at,
                 note=obj.note,
+                networks=obj.networks,
+                tags=obj.tags,
+                idempotent=obj.idempotent,
                 compat=obj.compat,
                 auto_cache=obj.auto_cache,
                 by=request.user,
@@ -142,28 +151,11 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         """The new key, straight from the POST: the only page that ever has it, and nothing remembers it."""
-        key = cast(keys.Key, vars(obj).pop("_issued_key"))
-        model = obj.allowed_models[0] if obj.allowed_models else connect.MODEL
-        context: dict[str, object] = {
-            "key": key.text,
-            "snippets": connect.snippets(connect.base_url(request), key.text, model),
-            "base_url": connect.base_url(request),
-        }
-        return self._page(request, "issued.html", "Key issued", obj, context)
+        return self.show_once(request, obj, cast(keys.Key, vars(obj).pop("_issued_key")), {})
 
     def _already_issued(self, request: HttpRequest, key_id: UUID) -> HttpResponse:
         row = self.get_object(request, str(key_id))
-        return self._page(request, "already_issued.html", "This key was issued already", row, {})
-
-    def _page(
-        self, request: HttpRequest, template: str, title: str, row: ApiKey | None, context: dict[str, object]
-    ) -> HttpResponse:
-        url = reverse("admin:tenants_apikey_change", args=(row.pk,)) if row else None
-        common = {"title": title, "section": self.section, "opts": self.opts, "row": row, "row_url": url}
-        site = self.admin_site.each_context(request)
-        response = render(request, f"admin/tenants/apikey/{template}", {**site, **common, **context})
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return self.page(request, "already_issued.html", "This key was issued already", row, {})
 
     # Revoking several
 
@@ -205,7 +197,11 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
 
     @admin.display(description="status")
     def state(self, key: ApiKey) -> SafeString:
-        return shown.pill(key.status, TONES[key.status])
+        pill = shown.pill(key.status, TONES[key.status])
+        if key.status != "active" or key.old_secret is None:
+            return pill
+        ends = shown.ago(key.old_secret.expires_at)
+        return format_html("{} {}", pill, format_html('<span class="quiet">rotating, old secret ends {}</span>', ends))
 
     @admin.display(description="last used", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> SafeString | str:
@@ -216,14 +212,22 @@ class ApiKeyAdmin(VerbAdmin[ApiKey]):
         return shown.ago(key.created_at)
 
     @admin.display(description="secrets")
-    def secrets(self, key: ApiKey) -> SafeString:
-        return shown.table(
-            (
-                (shown.mono(secret.hint), shown.ago(secret.last_used_at, "never"), shown.ago(secret.expires_at))
-                for secret in key.secrets.all()
-            ),
-            head=("Hint", "Last used", "Ends"),
+    def secrets(self, key: ApiKey) -> SafeString | str:
+        return shown.lines(
+            format_html(
+                '{} <span class="quiet">made {}, last used {}, {} {}</span>',
+                shown.mono(secret.hint),
+                shown.ago(secret.created_at),
+                shown.ago(secret.last_used_at, "never"),
+                "ends" if secret.is_live(timezone.now()) else "ended",
+                shown.ago(secret.expires_at, "with the key"),
+            )
+            for secret in key.secrets.all()
         )
+
+    @admin.display(description="last refusals")
+    def refusals(self, key: ApiKey) -> SafeString | str:
+        return refused.listed(reports.refusals(key))
 
     @admin.display(description="issued")
     def issued(self, key: ApiKey) -> SafeString:

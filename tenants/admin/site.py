@@ -10,6 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from tenants import reports
+from tenants.admin import password_again
 
 # The navigation, in the users' words: what it says and the model behind it.
 SECTIONS = {
@@ -61,10 +62,18 @@ class ConsoleSite(admin.AdminSite):
             "upstream": connect.upstream(),
             "base_url": connect.base_url(request),
             "counts": counts,
+            "refused": reports.refused_credentials() if counts else [],
             "latest": None if latest is None else [brief(record) for record in latest],
             "next_steps": _next_steps(counts, bool(latest)) if counts and latest is not None else None,
         }
         return super().index(request, {**context, **(extra_context or {})})
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's; it notes when the password was given."""
+        response = super().login(request, extra_context)
+        if request.method == "POST" and response.status_code == 302:
+            password_again.note(request)
+        return response
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's view with our form: it lifts `must_change_password`."""

@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString
 
 from tenants import alert_signing, reports
 from tenants.admin import budgets, shown
-from tenants.admin.verbs import Verb, VerbAdmin
+from tenants.admin.credentials import REMOVE, CredentialAdmin
+from tenants.admin.verbs import Verb
 from tenants.models import Tenant
 
 SUSPEND: Verb[Tenant] = Verb(
@@ -22,7 +23,7 @@ SUSPEND: Verb[Tenant] = Verb(
     title="Suspend a tenant",
     warning="Every request with any of its keys will be refused until the tenant is resumed.",
     past="Suspended",
-    act=lambda tenant, reason, by: tenant.suspend(reason),
+    act=lambda tenant, reason, by: tenant.suspend(reason, by=by),
     applies=lambda tenant: tenant.suspended_at is None,
 )
 RESUME: Verb[Tenant] = Verb(
@@ -54,12 +55,12 @@ RELEASE: Verb[Tenant] = Verb(
 
 
 @admin.register(Tenant)
-class TenantAdmin(VerbAdmin[Tenant]):
+class TenantAdmin(CredentialAdmin):
     section = "Tenants"
     add_title = "Create a tenant"
     empty_title = "No tenants yet"
     empty_next = "A tenant is a team or customer: keys belong to it, and its requests and costs add up under its name."
-    verbs = (SUSPEND, RESUME, HOLD, RELEASE)
+    verbs = (REMOVE, SUSPEND, RESUME, HOLD, RELEASE)
 
     list_display = ("name", "slug_name", "key_count", "state", "created")
     search_fields = ("name", "slug")
@@ -76,10 +77,10 @@ class TenantAdmin(VerbAdmin[Tenant]):
         if self.has_change_permission(request, obj):
             money[1]["fields"].append("webhook_secret")
         money[1]["fields"].append("budgets")
-        return [about, money, ("Facts", {"fields": ["state", "legal_hold", "keys", "created"]})]
+        return [about, money, ("Facts", {"fields": ["state", "legal_hold", "anthropic_key", "keys", "created"]})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
-        return ["budgets", "webhook_secret", "state", "legal_hold", "keys", "created"] if obj else []
+        return ["budgets", "webhook_secret", "state", "legal_hold", "anthropic_key", "keys", "created"] if obj else []
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in ("note", "alert_emails"):
@@ -121,13 +122,18 @@ class TenantAdmin(VerbAdmin[Tenant]):
     def state(self, tenant: Tenant) -> SafeString:
         if tenant.suspended_at is None:
             return shown.pill("active", "good")
-        return format_html("{} {}", shown.pill("suspended", "bad"), shown.ago(tenant.suspended_at))
+        why = f"by {tenant.suspended_by or 'the command line'}: {tenant.suspended_reason or 'no reason given'}"
+        return format_html("{} {} {}", shown.pill("suspended", "bad"), shown.ago(tenant.suspended_at), why)
 
     @admin.display(description="legal hold")
     def legal_hold(self, tenant: Tenant) -> SafeString | str:
         if tenant.held_at is None:
             return "no"
         return format_html("{} {}: {}", shown.pill("held", "bad"), shown.ago(tenant.held_at), tenant.held_reason)
+
+    @admin.display(description="Anthropic key")
+    def anthropic_key(self, tenant: Tenant) -> SafeString | str:
+        return self.told(tenant)
 
     @admin.display(description="created", ordering="created_at")
     def created(self, tenant: Tenant) -> SafeString | str:

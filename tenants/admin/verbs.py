@@ -37,6 +37,10 @@ class Verb(Generic[M]):
     applies: Callable[[M], bool]
     harmful: bool = True
 
+    @property
+    def label(self) -> str:
+        return self.name.replace("-", " ").capitalize()
+
 
 class VerbAdmin(ConsoleAdmin[M]):
     """An admin whose rows can be acted on."""

@@ -6,9 +6,11 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
-from tenants.models import ApiKey, RequestRecord, Tenant, User
+from tenants.models import ApiKey, RequestRecord, Tenant, UpstreamCredential, User
 from tests.browser.conftest import Shoot
 
 GIVEN, OWN = "a password for the first day", "an entirely new sentence"
@@ -113,6 +115,73 @@ def test_a_reload_shows_the_keys_page_and_issues_nothing(page: Page, acme: str) 
     page.go_back()
     assert key not in page.content()
     assert ApiKey.objects.count() == 1
+
+
+def test_a_key_is_rotated_and_its_old_secret_ended(page: Page, acme: str, shoot: Shoot) -> None:
+    page.goto(f"{acme}/admin/tenants/apikey/add/")
+    old = issue_a_key(page, "support bot")
+    row = ApiKey.objects.get()
+    RequestRecord.objects.create(
+        tenant=row.tenant, key=row, key_hint=row.secrets.get().hint, mode="live", state="refused", status=403,
+        dialect="chat", error_code="ip_not_authorized", count=12,
+        refusal={"message": "This API key may not be used from here: the request came from 198.51.100.7, and the key's "
+                 "list of networks does not hold that. Ask whoever issued the key to add your address.",
+                 "rule": "networks", "level": "key", "address": "198.51.100.7"},
+    )  # fmt: skip
+    page.get_by_role("link", name="I have stored it, continue").click()
+    page.get_by_role("link", name="Rotate…").click()
+    expect(page.get_by_label("For 24 hours")).to_be_checked()
+    shoot("rotate")
+    page.get_by_label("For 1 hour").check()
+    page.get_by_role("button", name="Rotate").click()
+    new = page.locator("#key").inner_text()
+    assert KEY.fullmatch(new) and new != old
+    shoot("rotated")
+    page.reload()  # the address is the key's page by now: nothing is sent again
+    expect(page.get_by_text("rotating, old secret ends")).to_be_visible()
+    assert row.secrets.count() == 2 and new not in page.content()
+    expect(page.get_by_text("the request came from 198.51.100.7")).to_be_visible()
+    shoot("key-rotating")
+    page.get_by_role("link", name="End old secret…").click()
+    page.get_by_label("Reason").fill("everyone has changed over")
+    shoot("end-old-secret")
+    page.get_by_role("button", name="End old secret").click()
+    expect(page.get_by_text("rotating, old secret ends")).to_have_count(0)
+
+
+def test_an_old_session_gives_its_password_again(page: Page, acme: str, shoot: Shoot) -> None:
+    session = Session.objects.get()
+    content = session.get_decoded()
+    del content["password_given_at"]
+    session.session_data = SessionStore().encode(content)
+    session.save()
+    page.goto(f"{acme}/admin/tenants/apikey/add/")
+    page.get_by_label("Tenant").select_option(label="Acme")
+    page.get_by_label("Name").fill("support bot")
+    page.get_by_role("button", name="Issue a key").click()
+    expect(page.get_by_text("Give your password")).to_be_visible()
+    shoot("issue-password")
+    page.get_by_label("Your password").fill(GIVEN)
+    page.get_by_role("button", name="Issue a key").click()
+    assert KEY.fullmatch(page.locator("#key").inner_text())
+
+
+def test_a_tenant_gets_an_anthropic_key_of_its_own(page: Page, acme: str, shoot: Shoot) -> None:
+    secret = "sk-ant-" + "api03-acmes-own-key-ABCD"
+    page.goto(f"{acme}/admin/tenants/tenant/{Tenant.objects.get().pk}/change/")
+    page.get_by_role("link", name="Anthropic key…").click()
+    page.get_by_label("Anthropic key").fill(secret)
+    shoot("anthropic-key")
+    page.get_by_role("button", name="Set").click()
+    expect(page.get_by_text("sk-ant-…ABCD").first).to_be_visible()
+    assert "own-key" not in page.content()
+    UpstreamCredential.objects.note(UpstreamCredential.objects.get().pk, "upstream_auth")
+    page.reload()
+    expect(page.get_by_text("refused by Anthropic")).to_be_visible()
+    shoot("tenant-refused-key")
+    page.goto(f"{acme}/admin/")
+    expect(page.get_by_text("Anthropic refuses the key of Acme")).to_be_visible()
+    shoot("overview-refused-key")
 
 
 def test_a_double_click_issues_one_key(page: Page, acme: str) -> None:

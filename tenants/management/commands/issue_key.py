@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -15,13 +13,16 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from tenants.limits import MOST, MOST_RUNNING
+from tenants.management.reading import duration
 from tenants.models import ApiKey, Budget, Issued, Tenant
 from tenants.money import to_nanos
+from tenants.networks import read_all as read_networks
 from tenants.spending import MOST_NANOS
+from tenants.tags import read_all as read_tags
 from tenants.values import Mode
 from tenants.windows import WINDOWS
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+T = TypeVar("T")
 
 
 class Command(BaseCommand):
@@ -45,9 +46,20 @@ class Command(BaseCommand):
             help="the most it may spend per day, week, month or in total, e.g. 25.50:month; as many as you like",
         )  # fmt: skip
         parser.add_argument("--expires", default="", metavar="30d", help="when it ends: a number and m, h, d or w")
+        parser.add_argument(
+            "--allow-ip", action="append", default=[], metavar="CIDR", help="where it may be used from (repeatable)"
+        )
+        parser.add_argument(
+            "--tag", action="append", default=[], metavar="NAME=VALUE", help="copied to its records (repeatable)"
+        )
+        parser.add_argument("--note", default="", help="who holds it, where it is deployed")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        expires_at = timezone.now() + _duration(options["expires"]) if options["expires"] else None
+        rights = {
+            "expires_at": timezone.now() + duration("--expires", options["expires"]) if options["expires"] else None,
+            "networks": _read("--allow-ip", read_networks, options["allow_ip"]),
+            "tags": _read("--tag", read_tags, options["tag"]),
+        }
         if options["test"] and options["budget"]:
             raise CommandError("--budget is not for a test key: it costs nothing.")
         slug = slugify(options["tenant"])[:60]
@@ -57,26 +69,27 @@ class Command(BaseCommand):
         if created:
             self.stderr.write(f"Created the tenant {slug}.")
         with transaction.atomic():
-            issued = _issue(tenant, expires_at, options)
+            issued = _issue(tenant, rights, options)
             for window, limit_nanos in options["budget"]:
                 Budget.objects.give(issued.row, window, limit_nanos, by="manage.py")
         self.stderr.write(f"Issued {issued.row.pk}. The key is shown only now:")
         self.stdout.write(issued.key.text)
 
 
-def _issue(tenant: Tenant, expires_at: datetime | None, options: dict[str, Any]) -> Issued:
+def _issue(tenant: Tenant, rights: dict[str, Any], options: dict[str, Any]) -> Issued:
     issued: Issued = ApiKey.objects.issue(
         tenant,
         options["name"][:120],
         peppers=settings.KEY_PEPPERS,
         mode=Mode.TEST if options["test"] else Mode.LIVE,
         allowed_models=[name.strip() for name in options["models"].split(",") if name.strip()],
-        expires_at=expires_at,
         rpm=options["rpm"],
         tpm=options["tpm"],
         concurrency=options["concurrency"],
         idempotent=options["idempotent"],
+        note=options["note"],
         by="manage.py",
+        **rights,
     )
     return issued
 
@@ -102,8 +115,8 @@ def _budget(text: str) -> tuple[str, int]:
     return window, limit_nanos
 
 
-def _duration(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d{1,5})([mhdw])", text)
-    if match is None or int(match[1]) == 0:
-        raise CommandError(f"--expires={text} is not valid: it accepts a number and m, h, d or w, e.g. 30d.")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+def _read(option: str, read: Callable[[list[str]], T], texts: list[str]) -> T:
+    try:
+        return read(texts)
+    except ValueError as error:
+        raise CommandError(f"{option}: {error}") from None

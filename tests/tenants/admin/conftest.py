@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +25,9 @@ KEY = re.compile(r"sk-bridge_(?:live|test)_[0-9A-Za-z]{46}")
 def signed_in(user: User) -> Client:
     client = Client()
     client.force_login(user)
+    session = client.session
+    session["password_given_at"] = time.time()
+    session.save()
     return client
 
 

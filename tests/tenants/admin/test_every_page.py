@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tenants.admin.middleware import POLICY
-from tenants.models import Budget, Tenant, User
+from tenants.models import Budget, Tenant, UpstreamCredential, User
 from tests.tenants.admin.conftest import Record, allowed, issue, signed_in
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
@@ -49,8 +52,15 @@ def pages(acme: Tenant, alice: User, record: Record) -> list[str]:
         found += [f"/admin/tenants/{kind}/{pk}/{page}/" for pk in pks for page in ("change", "history")]
         if kind != "requestrecord":
             found.append(f"/admin/tenants/{kind}/add/")
-    verbs = [reverse("admin:tenants_apikey_revoke", args=(other.pk,))]
-    return [*found, *verbs, reverse("admin:tenants_tenant_suspend", args=(acme.pk,))]
+    record(other, state="refused", error_code=HOSTILE[:64], refusal={"message": HOSTILE, HOSTILE: [HOSTILE]})
+    other.rotate(timedelta(hours=1), settings.KEY_PEPPERS)
+    verbs = [
+        reverse(f"admin:tenants_apikey_{verb}", args=(other.pk,)) for verb in ("revoke", "rotate", "end-old-secret")
+    ]
+    UpstreamCredential.objects.put(acme, "sk-ant-" + "a" * 30, by=HOSTILE)
+    UpstreamCredential.objects.update(refused_at=timezone.now())
+    on_tenant = ("suspend", "anthropic-key", "remove-upstream-key")
+    return [*found, *verbs, *(reverse(f"admin:tenants_tenant_{name}", args=(acme.pk,)) for name in on_tenant)]
 
 
 def test_hostile_names_are_only_text(as_alice: Client, pages: list[str]) -> None:

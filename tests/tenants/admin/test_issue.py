@@ -59,7 +59,7 @@ def test_the_snippets_carry_the_key_and_this_sites_address(as_alice: Client, acm
     settings.PUBLIC_URL = "https://bridge.example.com"
     page = text(send(as_alice, acme))
     assert len(set(KEY.findall(page))) == 1
-    assert len(KEY.findall(page)) == 5  # the box, curl whole and streamed, Python, JavaScript
+    assert len(KEY.findall(page)) == 6  # the box, curl whole and streamed, Python, JavaScript, Claude Code
     assert page.count("https://bridge.example.com/v1") >= 5
     assert "claude-sonnet-5-5" in page
 
@@ -142,6 +142,33 @@ def test_models_are_a_list_or_nothing(as_alice: Client, acme: Tenant) -> None:
 def test_what_is_not_a_model_name_is_refused(as_alice: Client, acme: Tenant, name: str) -> None:
     response = send(as_alice, acme, allowed_models=name.replace(" ", "'"))
     assert "is not the name of a model" in text(response)
+    assert not ApiKey.objects.exists()
+
+
+def test_networks_and_tags_are_read_line_by_line(as_alice: Client, acme: Tenant) -> None:
+    send(as_alice, acme, networks="203.0.113.0/24\r\n2001:db8::1", tags="team=search\r\n\r\nenv=live")
+    row = ApiKey.objects.get()
+    assert row.networks == ["203.0.113.0/24", "2001:db8::1/128"]
+    assert row.tags == {"team": "search", "env": "live"}
+    page = reverse("admin:tenants_apikey_change", args=(row.pk,))
+    fields = {field.name: field.value() or "" for field in as_alice.get(page).context["adminform"].form}
+    as_alice.post(page, {**fields, "networks": "", "tags": "env=test"})
+    after = ApiKey.objects.get()
+    assert (after.networks, after.tags) == (None, {"env": "test"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("networks", "10.1.2.3/8", "write 10.0.0.0/8"),
+        ("networks", "office", "neither an"),
+        ("tags", "team", "not a tag"),
+    ],
+)
+def test_what_is_no_network_or_tag_is_refused(
+    as_alice: Client, acme: Tenant, field: str, value: str, says: str
+) -> None:
+    assert says in text(send(as_alice, acme, **{field: value}))
     assert not ApiKey.objects.exists()
 
 
