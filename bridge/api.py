@@ -74,6 +74,9 @@ class AsyncAPIView(APIView):
             wrapped.parser_context = None  # type: ignore[assignment]  # breaks a cycle that costs a collector run
         return answer if isinstance(answer, HttpResponseBase) else as_json(answer)
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the door has identified the key and limits are taken on the road, and JSON is not negotiated."""
+
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ApiRequest:
         return ApiRequest(
             request,

@@ -1,4 +1,4 @@
-"""Django REST framework's pluggable parts, set in REST_FRAMEWORK: who asks, JSON in and out, errors.
+"""Django REST framework's pluggable parts, set in REST_FRAMEWORK: JSON in and out, errors.
 
 (Apart from the views, because the framework imports these while it is being imported itself.)
 """
@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 from django.http import HttpResponse
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -21,20 +20,8 @@ from bridge.call import Call
 from bridge.errors import ApiError, internal
 from bridge.responses import error_response
 from bridge.wire import strict
-from tenants.values import Caller
 
 log = logging.getLogger(__name__)
-
-
-class CallAuthentication(BaseAuthentication):
-    """The door has identified the key already, before it read the body."""
-
-    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        caller = getattr(request._request, "caller", None)
-        return None if caller is None else (caller, None)
-
-    def authenticate_header(self, request: Request) -> str:
-        return "Bearer"
 
 
 class AlwaysJSON(BaseContentNegotiation):

@@ -47,6 +47,7 @@ from tenants.nightly import Nightly  # noqa: E402
 from tenants.replays import Replays  # noqa: E402
 from tenants.values import Mode  # noqa: E402
 
+GC_THRESHOLDS = (10_000, 20, 20)  # a request leaves no cycles behind: the collector need not look after every tenth
 DRAIN_MARGIN = 2.5  # seconds between the end of the streams and the end of the grace period, to write what is left
 
 SETTLE_SECONDS = 0.5  # that a request waits for what has ended to be settled, before it is refused for want of money
@@ -125,6 +126,7 @@ class Application:
         # What was made so far stays for ever: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
 
     async def _reprice(self) -> None:
         """Takes the site's own prices, at the start and whenever one changed."""

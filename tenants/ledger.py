@@ -162,7 +162,9 @@ def clean(row: Columns) -> Columns:
 
 
 def _clean_text(name: str, value: Any) -> Any:
-    if name not in _TEXT_LENGTHS or not isinstance(value, str):
+    if not isinstance(value, str) or name not in _TEXT_LENGTHS:
         return value
-    text = value.replace("\0", "\ufffd")[: _TEXT_LENGTHS[name]]
-    return None if text == "" and name in _NULLABLE else text
+    if "\0" in value:
+        value = value.replace("\0", "\ufffd")
+    text = value[: _TEXT_LENGTHS[name]]
+    return None if not text and name in _NULLABLE else text

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from tenants import ids
+from tenants import bulk, ids
 from tenants.values import OPEN_STATES, State, UsageSource
 
 MODES = [("live", "live"), ("test", "test (sandbox, never costs money)")]
@@ -24,14 +24,19 @@ class RequestRecordQuerySet(models.QuerySet["RequestRecord"]):
 
         Returns the records that became final now. An open record is completed by its final row; a final one stays.
         """
-        records = {row["id"]: RequestRecord(**row) for row in rows}
+        records = {row["id"]: _record(row) for row in rows}
         known = dict(self.filter(pk__in=records).values_list("pk", "state"))
         new = [record for pk, record in records.items() if pk not in known]
         changed = [record for pk, record in records.items() if known.get(pk) in OPEN_STATES]
-        self.bulk_create(new)  # never `ignore_conflicts`: SQLite would ignore a broken row too, and lose it
+        bulk.insert(new, self.model)
         if changed:
             self.bulk_update(changed, [name for name in RECORD_COLUMNS if name != "id"], batch_size=100)
         return [record for record in (*new, *changed) if record.state not in OPEN_STATES]
+
+
+def _record(row: Mapping[str, Any]) -> RequestRecord:
+    """By position, which costs Django a third of what names do."""
+    return RequestRecord(*[row.get(name, default) for name, default in _DEFAULTS])
 
 
 class RequestRecord(models.Model):
@@ -129,3 +134,6 @@ class RequestRecord(models.Model):
 
 
 RECORD_COLUMNS = tuple(field.attname for field in RequestRecord._meta.concrete_fields)
+_DEFAULTS = tuple(
+    (field.attname, None if field.is_relation else field.get_default()) for field in RequestRecord._meta.concrete_fields
+)

@@ -57,7 +57,9 @@ class UsageDayQuerySet(models.QuerySet["UsageDay"]):
         sums: dict[Place, UsageDay] = {}
         for record in finals:
             place = Place.of(record)
-            sums.setdefault(place, UsageDay(**place._asdict())).count(record)
+            if place not in sums:
+                sums[place] = UsageDay(**place._asdict())
+            sums[place].count(record)
         rows = self._locked(sorted(sums))
         for place, row in rows.items():
             row.merge(sums[place])

@@ -1,0 +1,58 @@
+"""Inserts many rows of one table at once: COPY on PostgreSQL, one prepared statement on SQLite.
+
+`bulk_create` builds a statement of thousands of placeholders from the ORM's expressions, which costs more than the
+database does with it (bench/RESULTS.md). Here only the values are made ready, each by its own field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.db import connection, models
+
+# Fields whose values every driver takes as they are. (An enumeration is a str to us, not to every driver.)
+_PLAIN = (models.IntegerField, models.BooleanField)
+_TEXT = (models.CharField, models.TextField)
+
+Ready = Callable[[Any], Any]
+
+
+def insert(rows: Iterable[models.Model], model: type[models.Model]) -> None:
+    """Inserts new rows, all columns of each, or raises what the database raises and inserts none."""
+    fields = model._meta.concrete_fields
+    ready = [(field.attname, _ready(field)) for field in fields]
+    values = [tuple([make(row.__dict__[name]) for name, make in ready]) for row in rows]
+    if not values:
+        return
+    table = connection.ops.quote_name(model._meta.db_table)
+    columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                for each in values:
+                    copy.write_row(each)
+        else:
+            marks = ", ".join(["%s"] * len(fields))
+            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
+
+
+def _ready(field: models.Field[Any, Any]) -> Ready:
+    """What makes a value of this field ready for the driver."""
+    if isinstance(field, models.ForeignKey):
+        return _ready(field.target_field)
+    if isinstance(field, _PLAIN):
+        return _as_it_is
+    if isinstance(field, _TEXT) and type(field).get_db_prep_save is models.Field.get_db_prep_save:
+        return _text
+    if isinstance(field, models.JSONField):
+        return lambda value: None if value is None else field.get_db_prep_save(value, connection)
+    return lambda value: field.get_db_prep_save(value, connection)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _text(value: Any) -> Any:
+    return value if value is None or type(value) is str else str(value)
