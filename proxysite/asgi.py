@@ -47,7 +47,7 @@ from tenants.nightly import Nightly  # noqa: E402
 from tenants.replays import Replays  # noqa: E402
 from tenants.values import Mode  # noqa: E402
 
-GC_THRESHOLDS = (10_000, 20, 20)  # a request leaves no cycles behind: the collector need not look after every tenth
+GC_THRESHOLDS = (50_000, 20, 20)  # a request leaves no cycles behind: the collector need not look after every tenth
 DRAIN_MARGIN = 2.5  # seconds between the end of the streams and the end of the grace period, to write what is left
 
 SETTLE_SECONDS = 0.5  # that a request waits for what has ended to be settled, before it is refused for want of money

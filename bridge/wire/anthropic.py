@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 import msgspec
 
 
-class CacheCreation(msgspec.Struct):
+class CacheCreation(msgspec.Struct, gc=False):
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
-class OutputDetails(msgspec.Struct):
+class OutputDetails(msgspec.Struct, gc=False):
     thinking_tokens: int | None = None
 
 
-class ServerToolUse(msgspec.Struct):
+class ServerToolUse(msgspec.Struct, gc=False):
     web_search_requests: int | None = None
 
 
-class Iteration(msgspec.Struct):
+class Iteration(msgspec.Struct, gc=False):
     """One sampling of several that made an answer: of the model itself, or of another that advised or took over."""
 
     type: str = "message"
@@ -36,7 +36,7 @@ class Iteration(msgspec.Struct):
     output_tokens: int | None = None
 
 
-class WireUsage(msgspec.Struct):
+class WireUsage(msgspec.Struct, gc=False):
     """Token counts. In `message_delta` they are cumulative: they replace, and what is absent stays as it was.
 
     With `iterations` the bill is their sum: compaction's and an advisor's tokens are in no other count.
@@ -55,7 +55,7 @@ class WireUsage(msgspec.Struct):
     iterations: list[Iteration] | None = None
 
 
-class Start(msgspec.Struct):
+class Start(msgspec.Struct, gc=False):
     """The message of `message_start`."""
 
     id: str = ""
@@ -63,7 +63,7 @@ class Start(msgspec.Struct):
     usage: WireUsage | None = None
 
 
-class Delta(msgspec.Struct):
+class Delta(msgspec.Struct, gc=False):
     """Of `content_block_delta` (type and one of the texts) and of `message_delta` (the stop fields)."""
 
     type: str | None = None
@@ -77,12 +77,12 @@ class Delta(msgspec.Struct):
     stop_details: dict[str, Any] | None = None
 
 
-class Failure(msgspec.Struct):
+class Failure(msgspec.Struct, gc=False):
     type: str = ""
     message: str = ""
 
 
-class Event(msgspec.Struct):
+class Event(msgspec.Struct, gc=False):
     type: str
     index: int = 0
     message: Start | None = None
