@@ -41,7 +41,8 @@ class ApiRequest(Request):
 
     def asked(self, model_in_url: str | None = None) -> Asked:
         """What a dialect reads. Raises ApiError (400) if the body is not JSON."""
-        return Asked(self.data, self._header, self._request.request_id, model_in_url)  # type: ignore[attr-defined]
+        request_id, seal = self._request.request_id, self.services.seal(self.caller)  # type: ignore[attr-defined]
+        return Asked(self.data, self._header, request_id, model_in_url, seal)
 
     def _header(self, name: str) -> str:
         value: str = self._request.META.get(f"HTTP_{name.upper().replace('-', '_')}", "")

@@ -23,6 +23,7 @@ from bridge.catalog import Catalog, Model
 from bridge.choices import Readable, open_all
 from bridge.continuing import ContinuedAnswer, may_pause
 from bridge.dialects.messages import MESSAGES
+from bridge.dialects.sealing import NO_SEAL, Seal
 from bridge.errors import ApiError, internal, shutdown
 from bridge.idempotency import Kept, once
 from bridge.listing import Listing, OwnListings
@@ -36,6 +37,7 @@ from tenants.budgets import Budgets
 from tenants.limits import Limiter
 from tenants.pseudonym import pseudonym
 from tenants.replays import Replays
+from tenants.sealing import Seals
 from tenants.values import Caller, Mode, State
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,11 @@ class Services:
     replays: Replays | None = None  # None: Idempotency-Key is not heeded
     kept: Kept = field(default_factory=Kept)
     tell: Tell = lambda credential, refused: None
+    seals: Seals | None = None  # None: nothing is given to clients to carry
+
+    def seal(self, caller: Caller) -> Seal:
+        """What this caller's clients carry for us is sealed with this."""
+        return self.seals.of(caller.tenant_id) if self.seals is not None else NO_SEAL
 
     def upstream(self, caller: Caller) -> Sends:
         """Where this caller's requests go: a test key's always to the sandbox. Raises ApiError (503)."""

@@ -45,6 +45,7 @@ from tenants.limits import Limiter  # noqa: E402
 from tenants.limits_memory import MemoryStore  # noqa: E402
 from tenants.nightly import Nightly  # noqa: E402
 from tenants.replays import Replays  # noqa: E402
+from tenants.sealing import Seals  # noqa: E402
 from tenants.values import Mode  # noqa: E402
 
 GC_THRESHOLDS = (50_000, 20, 20)  # a request leaves no cycles behind: the collector need not look after every tenth
@@ -114,6 +115,7 @@ class Application:
         self._services = make_services(site_key.text, Limiter(self._counts), self._budgets, self._settle)
         self._services.replays = replays = Replays(self._database, settings.ENCRYPTION_KEYS)
         self._services.tell = CredentialNews(self._database).tell
+        self._services.seals = Seals(settings.ENCRYPTION_KEYS)
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS, self._reprice)
         await gate.poll()
         self._api.open(gate, self._journal, self._services)

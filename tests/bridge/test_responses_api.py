@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
+from tenants.models import Tenant
 from tests import wire
 from tests.asgi import Client
-from tests.conftest import Stage
+from tests.conftest import Stage, issue
 from tests.responses import assembled, events, kinds
 
 PATH = "/v1/responses"
@@ -116,3 +118,25 @@ async def test_a_strict_key_is_refused_what_would_be_left_out(stage: Stage, anot
         got = await strict.post(PATH, hello(**more))
         assert (got.status, got.error["param"]) == (400, param)
     assert (await strict.post(PATH, hello(store=False))).status == 200
+
+
+async def test_thinking_comes_back_unchanged_to_its_tenant_and_to_no_other(stage: Stage) -> None:
+    thought = [wire.start(), *wire.thinking_block("Hm."), *wire.tool_block("{}", index=1), *wire.end("tool_use")]
+    stage.play(wire.streamed(*thought))
+    first = (await stage.client.post(PATH, hello())).json()
+    sealed = first["output"][0]["encrypted_content"]
+    assert sealed.startswith("brg1.") and "c2ln" not in sealed
+    answered = {"type": "function_call_output", "call_id": "toolu_1", "output": "seen"}
+    history = [{"role": "user", "content": "Hello"}, *first["output"], answered]
+    stage.play(wire.streamed(*wire.answer("Hi")))
+    got = await stage.client.post(PATH, hello(input=history))
+    assert "x-bridge-compat" not in got.headers
+    assert stage.transport.sent()["messages"][1]["content"][0] == {
+        "type": "thinking", "thinking": "Hm.", "signature": "c2ln",
+    }  # fmt: skip
+    stage.play(wire.streamed(*wire.answer("Hi")))
+    tenant = await sync_to_async(Tenant.objects.create)(slug="other", name="Other")
+    mallory = Client(stage.app, (await sync_to_async(issue)(tenant)).text)
+    got = await mallory.post(PATH, hello(input=history))
+    assert (got.status, got.headers["x-bridge-compat"]) == (200, "input.reasoning=dropped")
+    assert [block["type"] for block in stage.transport.sent()["messages"][1]["content"]] == ["tool_use"]
