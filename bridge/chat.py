@@ -6,6 +6,7 @@ import msgspec
 
 from bridge.dialects import betas, chat, chat_answer
 from bridge.dialects.chat_stream import ChatStream
+from bridge.dialects.completions_answer import CompletionStream
 from bridge.emulate import Rewriter, through
 from bridge.errors import ApiError
 from bridge.speech import Asked, Tally
@@ -37,7 +38,7 @@ class ChatTold:
 
     def __init__(self, reading: chat.Reading, tally: Tally, created: int, rewriters: list[list[Rewriter]]) -> None:
         self._reading, self._tally, self._created, self._rewriters = reading, tally, created, rewriters
-        self._streams: dict[int, ChatStream] = {}
+        self._streams: dict[int, ChatStream | CompletionStream] = {}
         self._broken = False
         self.message_id = ""
         self.stop_reason: str | None = None
@@ -67,17 +68,20 @@ class ChatTold:
             self.stop_reason = event.delta.stop_reason
         return self._stream(event.choice).feed(event)
 
-    def _stream(self, choice: int) -> ChatStream:
+    def _stream(self, choice: int) -> ChatStream | CompletionStream:
         if choice not in self._streams:
-            reading, shared = self._reading, self.message_id if len(self._rewriters) > 1 else ""
-            self._streams[choice] = ChatStream(
-                self._tally.usage, self._created, reading.include_usage, reading.form, choice, shared
-            )
+            self._streams[choice] = self._begun(choice, self.message_id if len(self._rewriters) > 1 else "")
         return self._streams[choice]
+
+    def _begun(self, choice: int, shared_id: str) -> ChatStream | CompletionStream:
+        reading = self._reading
+        return ChatStream(self._tally.usage, self._created, reading.include_usage, reading.form, choice, shared_id)
 
 
 class ChatWhole:
     """Events to one ChatCompletion."""
+
+    write_choices = staticmethod(chat_answer.write_choices)
 
     def __init__(self, reading: chat.Reading, tally: Tally, created: int, rewriters: list[list[Rewriter]]) -> None:
         self._folds, self._rewriters = [Fold() for _ in rewriters], rewriters
@@ -99,7 +103,7 @@ class ChatWhole:
     def write(self) -> bytes:
         tally = self._tally
         messages = [fold.message() for fold in self._folds]
-        answer = chat_answer.write_choices(messages, tally.usage(), self._created, self._form, tally.service_tier)
+        answer = self.write_choices(messages, tally.usage(), self._created, self._form, tally.service_tier)
         return msgspec.json.encode(answer)
 
 

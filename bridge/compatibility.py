@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bridge.dialects.completions import COMPLETIONS
 from bridge.dialects.params import PARAMS, Param, Verdict
 from bridge.dialects.responses_params import RESPONSES
 
@@ -101,7 +102,8 @@ def page() -> str:
     verdicts = "\n".join(f"* **{verdict}**: {meaning}" for verdict, meaning in _MEANINGS.items())
     chat = f"## Chat completions\n\n{_table(PARAMS)}{_CHAT}"
     responses = f"## Responses\n\n{_table(RESPONSES)}{_RESPONSES}"
-    return f"{_HEAD}\n{verdicts}\n\n{chat}\n{responses}"
+    completions = f"## Completions\n\n{_table(COMPLETIONS)}"
+    return f"{_HEAD}\n{verdicts}\n\n{chat}\n{responses}\n{completions}"
 
 
 if __name__ == "__main__":

@@ -22,14 +22,13 @@ from bridge.call import Call, Ended, Price, no_price
 from bridge.catalog import Catalog, Model
 from bridge.choices import Readable, open_all
 from bridge.continuing import ContinuedAnswer, may_pause
-from bridge.dialects.messages import MESSAGES
 from bridge.dialects.sealing import NO_SEAL, Seal
 from bridge.errors import ApiError, internal, shutdown
 from bridge.idempotency import Kept, once
 from bridge.listing import Listing, OwnListings
 from bridge.prices import Prices, dearest_terms
 from bridge.reply import Events, Reply
-from bridge.speech import Asked, Dialect, Question, Stream, Telling, Whole
+from bridge.speech import Asked, Counter, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
 from bridge.upstream_account import Account, Sends, Tell
 from bridge.wire.anthropic import Event, Frame
@@ -168,21 +167,21 @@ def _apply_rights(caller: Caller, dialect: Dialect, question: Question, request:
         cache_long_prompt(request, question.receipt)
 
 
-async def count_tokens(services: Services, caller: Caller, asked: Asked) -> Reply:
-    """How many tokens a Messages request would be, as upstream counts them. Costs nothing but one request of the limits
-    on requests. Raises ApiError."""
-    question = MESSAGES.read_count(asked)
+async def count_tokens(services: Services, caller: Caller, dialect: Counter, asked: Asked) -> Reply:
+    """How many tokens a request would be, as upstream counts them. Costs nothing but one request of the limits on
+    requests. Raises ApiError."""
+    question = dialect.read_count(asked)
     target, model = services.chosen(caller, question.alias)
-    request = {**question.fit(model, ""), "model": target}
+    request = dialect.countable({**question.fit(model, ""), "model": target})
     upstream, own = services.upstream(caller), services.belongings(caller)
     content = msgspec.json.encode(own.opened(request) if own is not None else request)
-    headers = await limiting.take_one(services.limiter, caller, MESSAGES.name)
+    headers = await limiting.take_one(services.limiter, caller, dialect.name)
     try:
         count = await upstream.post("/v1/messages/count_tokens", content, question.headers)
     except ApiError as problem:
         problem.headers = {**headers, **problem.headers}
         raise
-    return Reply(msgspec.json.encode(count), headers)
+    return Reply(msgspec.json.encode(dialect.counted(count)), headers)
 
 
 async def models(services: Services, caller: Caller) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,11 @@ from bridge.errors import ApiError
 from bridge.speech import Asked, Tally
 from bridge.translated import TranslatedDialect, TranslatedQuestion
 from bridge.wire.anthropic import Event, Frame
+
+# What of a request counts as its input; counting takes nothing else.
+_COUNTED = frozenset({
+    "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control",
+})  # fmt: skip
 
 
 class ResponsesDialect(TranslatedDialect):
@@ -26,6 +32,15 @@ class ResponsesDialect(TranslatedDialect):
         return ResponsesQuestion(
             reading, betas.passing(asked.header("anthropic-beta"), reading.receipt), asked.request_id
         )
+
+    def read_count(self, asked: Asked) -> ResponsesQuestion:
+        return self.read(asked)
+
+    def countable(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in request.items() if name in _COUNTED}
+
+    def counted(self, count: Any) -> Any:
+        return {"object": "response.input_tokens", **count}
 
 
 class ResponsesQuestion(TranslatedQuestion[responses.Reading]):

@@ -10,10 +10,12 @@ from django.http.response import HttpResponseBase
 from bridge import listing, pipeline
 from bridge.api import ApiRequest, AsyncAPIView
 from bridge.chat import CHAT
+from bridge.completions import COMPLETIONS
 from bridge.dialects import checks
 from bridge.dialects.messages import MESSAGES
 from bridge.responses import as_response
 from bridge.responses_api import RESPONSES
+from bridge.speech import Counter, Dialect
 
 
 class Inference(AsyncAPIView):
@@ -37,6 +39,12 @@ class Responses(Inference):
     dialect = RESPONSES
 
 
+class Completions(Inference):
+    """POST completions: the API of 2021, for what still speaks it."""
+
+    dialect = COMPLETIONS
+
+
 class Messages(Inference):
     """POST messages: Anthropic's own API."""
 
@@ -46,10 +54,18 @@ class Messages(Inference):
 class CountTokens(AsyncAPIView):
     """POST messages/count_tokens: costs nothing and leaves no record."""
 
-    dialect = MESSAGES
+    dialect: Dialect = MESSAGES
+    counter: Counter = MESSAGES
 
     async def post(self, request: ApiRequest) -> Any:
-        return as_response(await pipeline.count_tokens(request.services, request.caller, request.asked()))
+        return as_response(await pipeline.count_tokens(request.services, request.caller, self.counter, request.asked()))
+
+
+class InputTokens(CountTokens):
+    """POST responses/input_tokens: the same in OpenAI's words."""
+
+    dialect = RESPONSES
+    counter = RESPONSES
 
 
 class Models(AsyncAPIView):

@@ -18,7 +18,7 @@ import functools
 import io
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +36,7 @@ from bridge.errors import ApiError, internal, record_unavailable, shutdown
 from bridge.pipeline import Services
 from bridge.responses import EventStream, error_response
 from bridge.speech import Dialect
-from proxysite import cors
+from proxysite import cors, encodings
 from proxysite.barred import refuse_address, refuse_barred
 from proxysite.headers import Credentials, Headers, read_headers, remote_address
 from proxysite.sending import Send, send_stream
@@ -91,6 +91,16 @@ class Exchange:
     def watch(self) -> None:
         """From here on a client that hangs up ends what is done for it."""
         self.watcher = asyncio.create_task(self._until_gone())
+
+    async def arriving(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises Gone."""
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
 
     async def _until_gone(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
@@ -246,35 +256,49 @@ class ApiDoor(ASGIHandler):
     async def _body(self, exchange: Exchange) -> bytes:
         """The whole body, in memory, within its limits of size and time. Raises ApiError or Gone."""
         headers = exchange.headers
-        if headers.content_encoding not in ("", "identity"):
-            text = f"Content-Encoding '{headers.content_encoding[:40]}' is not supported: send the body uncompressed."
+        encoding = headers.content_encoding
+        if encoding not in ("", "identity", *encodings.SUPPORTED):
+            text = f"Content-Encoding '{encoding[:40]}' is not supported: send the body uncompressed, gzip or zstd."
             raise ApiError("unsupported_encoding", text)
         if headers.content_length > settings.MAX_BODY_BYTES:
             raise _too_large()
-        chunks: list[bytes] = []
-        size = 0
+        held: list[bytes] = []
         try:
             async with asyncio.timeout(settings.BODY_SECONDS + headers.content_length / SLOWEST_BODY):
-                more = True
-                while more:
-                    message = await exchange.receive()
-                    if message["type"] == "http.disconnect":
-                        raise Gone
-                    chunk = message.get("body", b"")
-                    more = message.get("more_body", False)
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    self._buffered += len(chunk)
-                    if size > settings.MAX_BODY_BYTES:
-                        raise _too_large()
-                    if self._buffered > settings.MAX_BUFFERED_BYTES:
-                        raise _overloaded()
+                await self._hold(exchange.arriving(), held)
+                if encoding in encodings.SUPPORTED:
+                    await self._decode(encoding, held)
         except BaseException as error:
-            self._buffered -= size
+            self._release(held)
             if isinstance(error, TimeoutError):
                 raise ApiError("body_timeout", "The request body did not arrive in time.") from None
             raise
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    async def _hold(self, chunks: AsyncIterator[bytes], held: list[bytes]) -> None:
+        """Keeps the chunks, and counts them among all that this worker holds."""
+        size = 0
+        async for chunk in chunks:
+            held.append(chunk)
+            size += len(chunk)
+            self._buffered += len(chunk)
+            if size > settings.MAX_BODY_BYTES:
+                raise _too_large()
+            if self._buffered > settings.MAX_BUFFERED_BYTES:
+                raise _overloaded()
+
+    async def _decode(self, encoding: str, held: list[bytes]) -> None:
+        """Puts the body as it was in the place of what arrived. The bounds are the same: a bomb ends at them."""
+        decoded: list[bytes] = []
+        try:
+            await self._hold(encodings.pieces(b"".join(held), encoding), decoded)
+        finally:
+            self._release(held)
+            held[:] = decoded
+
+    def _release(self, held: list[bytes]) -> None:
+        self._buffered -= sum(map(len, held))
+        held.clear()
 
     async def _send(self, exchange: Exchange, response: HttpResponseBase) -> None:
         send = exchange.send
@@ -314,6 +338,8 @@ _NOT_HERE = {
     "audio": "Claude neither hears nor speaks.",
     "files": "Send files inside the request (file_data).",
     "fine_tuning": "Anthropic has no fine-tuning.",
+    "responses": "This gateway stores no responses: there is nothing to read, cancel or compact.",
+    "conversations": "This gateway stores no conversations.",
     "batches": "Batches are not supported by this gateway.",
 }
 

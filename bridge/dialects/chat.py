@@ -50,9 +50,9 @@ class AnswerShape:
     legacy: bool = False
 
 
-def read(body: Any, model: str | None = None) -> Reading:
+def read(body: Any, model: str | None = None, receipt: Receipt | None = None) -> Reading:
     """The request in the house language. `model` is the one in the URL, if any. Raises ApiError (400)."""
-    receipt = Receipt()
+    receipt = Receipt() if receipt is None else receipt
     body = shapes.as_chat(reading.present(body), receipt)
     reading.judge(body, PARAMS, receipt)
     request: dict[str, Any] = {"model": reading.model(body, model)}

@@ -75,6 +75,12 @@ class MessagesDialect:
             _required(body, name)
         return MessagesQuestion(body, headers, asked.request_id)
 
+    def countable(self, request: dict[str, Any]) -> dict[str, Any]:
+        return request
+
+    def counted(self, count: Any) -> Any:
+        return count
+
     def status(self, problem: ApiError) -> int:
         """The shared table's, but for upstream's overload, which these clients know by its own number."""
         return 529 if problem.kind == "overloaded" else problem.status

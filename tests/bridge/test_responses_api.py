@@ -140,3 +140,28 @@ async def test_thinking_comes_back_unchanged_to_its_tenant_and_to_no_other(stage
     got = await mallory.post(PATH, hello(input=history))
     assert (got.status, got.headers["x-bridge-compat"]) == (200, "input.reasoning=dropped")
     assert [block["type"] for block in stage.transport.sent()["messages"][1]["content"]] == ["tool_use"]
+
+
+async def test_input_is_counted_without_an_answer_or_a_record(stage: Stage) -> None:
+    stage.play(wire.reply(200, b'{"input_tokens":42}', content_type="application/json"))
+    asked = hello(
+        instructions="Be brief.", temperature=1, max_output_tokens=9, stop="x", user="u", service_tier="auto",
+        tools=[{"type": "function", "name": "look"}],
+    )  # fmt: skip
+    got = await stage.client.post(f"{PATH}/input_tokens", asked)
+    assert got.json() == {"object": "response.input_tokens", "input_tokens": 42}
+    assert stage.transport.requests[0].url.path == "/v1/messages/count_tokens"
+    assert set(stage.transport.sent()) == {"model", "system", "messages", "tools"}
+    assert await stage.records() == []
+
+
+async def test_counting_refuses_what_cannot_be_counted(stage: Stage) -> None:
+    got = await stage.client.post(f"{PATH}/input_tokens", hello(previous_response_id="resp_1"))
+    assert (got.status, got.error["code"]) == (400, "previous_response_not_found")
+
+
+@pytest.mark.parametrize("path", [f"{PATH}/resp_1", f"{PATH}/resp_1/cancel", f"{PATH}/compact"])
+async def test_there_is_nothing_stored_to_ask_for(stage: Stage, path: str) -> None:
+    got = await stage.client.post(path, {})
+    assert (got.status, got.error["code"]) == (404, "unknown_url")
+    assert "stores no responses" in got.error["message"]

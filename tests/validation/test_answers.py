@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("jsonschema", reason="tests/validation needs jsonschema")
 
 from bridge import catalog
-from bridge.dialects import chat_answer
+from bridge.dialects import chat_answer, completions_answer
 from bridge.dialects.chat import AnswerShape
 from bridge.errors import KINDS, ApiError
 from bridge.listing import as_openai, page
-from tests import golden
+from tests import golden, wire
 from tests.bridge.test_recordings import STREAMS, read_all, streamed
 from tests.chat import CREATED, chunks, fold, run, whole
 from tests.shared import needs_openai_schema
@@ -105,6 +105,13 @@ async def test_a_recorded_answer(name: str, legacy: bool) -> None:
     folded, meter = fold(events)
     answer = chat_answer.write(folded.message(), meter.usage(), CREATED, shape, meter.service_tier)
     assert_valid(answer, streamed(events, problem, shape))
+
+
+@pytest.mark.parametrize("name", golden.ANSWERS)
+def test_a_golden_answer_as_a_completion(name: str) -> None:
+    folded, meter = fold(wire.events(golden.events(golden.ANSWERS[name])))
+    answer = completions_answer.write_choices([folded.message()], meter.usage(), CREATED, AnswerShape())
+    assert errors("CreateCompletionResponse", answer) == []
 
 
 # --- models and errors ---
