@@ -1,8 +1,9 @@
 """What the sandbox's Claude does with tools, schemas and files: whom it calls, what it fills in, what it saw.
 
 A forced call (`tool_choice` any or tool) is made, with any the first tool that has no result yet. With auto it calls
-the tools that the user's text names (in back-quotes or plainly) and that have no result since; the markers
-`[sandbox:tool]` and `[sandbox:tools]` call without that. Arguments are made from the tool's schema.
+the tools that the user's text names (in back-quotes or plainly; `get_weather` also by "weather") and that have no
+result since; the markers `[sandbox:tool]` and `[sandbox:tools]` call without that. Arguments are made from the tool's
+schema.
 """
 
 from __future__ import annotations
@@ -69,9 +70,16 @@ def chosen(call: Call, loop: Loop) -> list[Tool]:
         return [tool for tool in offered if tool.name == choice.name]
     waiting = [tool for tool in offered if tool.name not in loop.answered]
     named = [tool for tool in waiting if _names(tool.name, loop.said)]
+    named = named or [tool for tool in waiting if _names(_thing(tool.name), loop.said)]
     if kind == "any":
         named = named or waiting[:1] or offered[-1:]
     return named[:1] if choice and choice.disable_parallel_tool_use else named
+
+
+def _thing(name: str) -> str:
+    """What a tool like `get_weather` is for; nothing for a name of one word, or of short ones."""
+    verb, _, thing = name.partition("_")
+    return thing if verb in ("get", "find", "search", "lookup") and len(thing) > 3 else ""
 
 
 def _names(name: str, text: str) -> bool:

@@ -82,6 +82,23 @@ async def test_the_right_tools_are_called_with_fitting_arguments(
     assert kinds(message) == (["tool_use"] * len(called) or ["text"])
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "called"),
+    [
+        ("get_weather", "What's the weather like?", True),
+        ("get_weather", "Whether it rains?", False),
+        ("weather_now", "What's the weather like?", False),
+        ("get_it", "Is it so?", False),
+    ],
+)
+async def test_a_tool_that_gets_something_is_called_by_that(
+    api: httpx.AsyncClient, name: str, text: str, called: bool
+) -> None:
+    tool = {"name": name, "input_schema": {"type": "object", "properties": {}}}
+    message = await whole(api, text, tools=[tool])
+    assert (message["stop_reason"] == "tool_use") is called
+
+
 async def test_a_call_can_come_with_words_before_it(api: httpx.AsyncClient) -> None:
     message = await whole(api, "[sandbox:tool][sandbox:echo] I see", tools=[ADD])
     assert (kinds(message), text_of(message)) == (["text", "tool_use"], "I see")
