@@ -1,4 +1,4 @@
-"""Vercel's AI SDK works with both of its providers."""
+"""Vercel's AI SDK works with both of its providers, and by each API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def results(server: Server) -> Results:
     return environment.run("ai_sdk", server)
 
 
-@pytest.fixture(params=["compatible", "openai"])
+@pytest.fixture(params=["compatible", "openai", "responses"])
 def provider(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -37,7 +37,7 @@ def test_a_forced_call_happens(results: Results, provider: str) -> None:
 
 def test_objects_arrive_whole_and_streamed(results: Results) -> None:
     book = {"title": "title", "pages": 300, "authors": [{"name": "name"}]}
-    assert said(results, "objects") == {"structured": [book, book], "openai": [book, book]}
+    assert said(results, "objects") == {"structured": [book, book], "openai": [book, book], "responses": [book, book]}
 
 
 def test_json_without_a_schema_arrives(results: Results) -> None:
@@ -54,6 +54,13 @@ def test_reasoning_is_shown_and_sent_back(results: Results) -> None:
     assert (text, next_text) == ("Hello", "Go on")
     assert streamed == whole
     assert whole.startswith("I am a sandbox")
+
+
+def test_a_loop_of_tools_takes_its_reasoning_along(results: Results) -> None:
+    """By default the SDK refers to thinking as stored, which is left out; without a store it sends it back sealed."""
+    stored, sealed = said(results, "reasoning_loop")
+    assert stored == [f"{WEATHER}\nMonday", ["I am a sandbox"] * 2, "input.item_reference=dropped"]
+    assert sealed == [f"{WEATHER}\nMonday", ["I am a sandbox"] * 2, ""]
 
 
 def test_an_unknown_model_is_not_found(results: Results, provider: str) -> None:

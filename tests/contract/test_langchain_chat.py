@@ -48,6 +48,12 @@ def test_an_unknown_model_is_not_found(results: Results) -> None:
 def test_the_standard_tests_pass(server: Server, model: str) -> None:
     ended = environment.standard_tests("langchain_chat", "langchain_standard.py", server, BRIDGE_MODEL=model)
     assert (ended["failed"], ended["error"]) == ([], [])
-    assert len(ended["passed"]) >= 46
+    assert len(ended["passed"]) >= 47
     left_out = {name.partition("[")[0] for name in ended["skipped"]}
-    assert left_out == {"test_agent_loop", "test_audio_inputs", "test_stream_time"}  # why: docs/clients.md
+    assert left_out == {"test_audio_inputs", "test_stream_time"}  # why: docs/clients.md
+
+
+def test_a_loop_of_tools_works_by_responses_too(results: Results) -> None:
+    kinds, text = said(results, "responses")
+    assert [kind for kind in kinds if kind != "tool_call_chunk"] == ["reasoning", "tool_call", "tool_call"]
+    assert text == f"{WEATHER}\nMonday"

@@ -43,3 +43,7 @@ def test_reasoning_is_shown(results: Results) -> None:
 
 def test_an_unknown_model_is_not_found(results: Results) -> None:
     assert said(results, "error") == ["NotFoundError", True]
+
+
+def test_its_default_works_too(results: Results) -> None:
+    assert said(results, "completions") == ["Hello there", "Hello there, you", True]

@@ -1,4 +1,4 @@
-"""pydantic-ai's agents work over Chat Completions."""
+"""pydantic-ai's agents work over Chat Completions and Responses."""
 
 from __future__ import annotations
 
@@ -48,6 +48,14 @@ def test_reasoning_is_shown_and_sent_back(results: Results) -> None:
     (thought,), tokens, text = said(results, "reasoning")
     assert thought.startswith("I am a sandbox")
     assert (tokens, text) == (20, "Go on")
+
+
+def test_an_agent_works_by_responses_too(results: Results) -> None:
+    text, calls, thoughts, sealed, again, book = said(results, "responses")
+    assert (text, calls) == (f"{WEATHER}\nMonday", ["weather", "calendar"])
+    assert thoughts == 2 and sealed
+    assert again == "Go on"
+    assert book == {"title": "title", "pages": 300, "authors": [{"name": "name"}]}
 
 
 def test_an_unknown_model_is_not_found(results: Results) -> None:

@@ -13,7 +13,11 @@ const PNG =
 const compatible = createOpenAICompatible({ name: "bridge", baseURL, apiKey, includeUsage: true });
 const structured = createOpenAICompatible({ name: "bridge", baseURL, apiKey, supportsStructuredOutputs: true });
 const openai = createOpenAI({ baseURL, apiKey });
-const providers = { compatible: (id) => compatible(id), openai: (id) => openai.chat(id) };
+const providers = {
+  compatible: (id) => compatible(id),
+  openai: (id) => openai.chat(id),
+  responses: (id) => openai(id), // the provider's default
+};
 const steps = (stepCountIs ?? isStepCount)(4);
 
 const tools = {
@@ -76,7 +80,7 @@ const cases = {
     }),
   objects: async () => {
     const made = {};
-    for (const [name, model] of Object.entries({ structured, openai: providers.openai })) {
+    for (const [name, model] of Object.entries({ structured, openai: providers.openai, responses: providers.responses })) {
       const request = { model: model(EMULATED), output: Output.object({ schema: book }), prompt: "A book, 300 pages" };
       const result = streamText(request);
       await drained(result);
@@ -106,6 +110,19 @@ const cases = {
     ];
     const next = await generateText({ ...request, messages });
     return [text, await result.reasoningText, whole.reasoningText, next.text];
+  },
+  reasoning_loop: async () => {
+    const made = [];
+    for (const store of [undefined, false]) {
+      const options = { forceReasoning: true, reasoningEffort: "low", reasoningSummary: "auto", store };
+      const prompt = "In 3 days? Use `weather` and `calendar`.";
+      const request = { model: openai(EMULATED), tools, stopWhen: steps, prompt, providerOptions: { openai: options } };
+      const result = streamText(request);
+      const text = await drained(result);
+      const thoughts = (await result.steps).map((step) => (step.reasoningText ?? "").slice(0, 14));
+      made.push([text, thoughts, (await result.steps)[1].response.headers["x-bridge-compat"] ?? ""]);
+    }
+    return made;
   },
   error: () =>
     each(async (model) => {

@@ -114,5 +114,24 @@ def error() -> Any:
         return [problem.status_code, problem.code]
 
 
+@case
+def responses() -> Any:
+    """Two steps, streamed, with reasoning."""
+    model = llm(use_responses_api=True, reasoning={"effort": "low", "summary": "auto"}, store=False).bind_tools(
+        list(TOOLS.values())
+    )
+    said: list[Any] = [HumanMessage("In 3 days? Use `weather` and `calendar`.")]
+    for _ in range(2):
+        answer: Any = None
+        for piece in model.stream(said):
+            answer = piece if answer is None else answer + piece
+        said.append(answer)
+        said += [
+            ToolMessage(TOOLS[call["name"]].invoke(call["args"]), tool_call_id=call["id"]) for call in answer.tool_calls
+        ]
+    kinds = [block["type"] for block in said[1].content_blocks]
+    return [kinds, answer.text if isinstance(answer.text, str) else answer.text()]
+
+
 if __name__ == "__main__":
     run()

@@ -75,7 +75,3 @@ class TestStandard(ChatModelIntegrationTests):
     @property
     def model_override_value(self) -> str:
         return "claude-opus-5-5"
-
-    @pytest.mark.xfail(strict=True, reason="The sandbox calls a tool that is named, and this question names none.")
-    def test_agent_loop(self, model: BaseChatModel) -> None:
-        super().test_agent_loop(model)

@@ -122,5 +122,13 @@ def error() -> Any:
         return [type(problem).__name__, "gpt-none" in str(problem)]
 
 
+@case
+def completions() -> Any:
+    """Its default: the API of 2021."""
+    old = OpenAILike(model=EMULATED, api_base=BASE_URL, api_key=API_KEY, max_retries=0)
+    pieces = [piece.delta for piece in old.stream_complete("[sandbox:echo] Hello there, you")]
+    return [old.complete("[sandbox:echo] Hello there").text, "".join(pieces), len(pieces) > 2]
+
+
 if __name__ == "__main__":
     run()

@@ -1,4 +1,4 @@
-"""pydantic-ai over Chat Completions: agents with tools, typed output in each of its modes, images, reasoning."""
+"""pydantic-ai over Chat Completions and Responses: agents with tools, typed output in each mode, images, reasoning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, ModelHTTPError, NativeOutput, PromptedOutput, ToolOutput
 from pydantic_ai.messages import ThinkingPart
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIChatModelSettings
+from pydantic_ai.models.openai import (
+    OpenAIChatModel,
+    OpenAIChatModelSettings,
+    OpenAIResponsesModel,
+    OpenAIResponsesModelSettings,
+)
 from pydantic_ai.providers.openai import OpenAIProvider
 from report import API_KEY, BASE_URL, EMULATED, FORCED, PNG, case, run
 
@@ -118,6 +123,22 @@ async def reasoning() -> Any:
     thoughts = [part.content for part in first.response.parts if isinstance(part, ThinkingPart)]
     second = await one.run("[sandbox:echo] Go on", message_history=first.all_messages())
     return [thoughts, first.usage.details.get("reasoning_tokens"), second.output]
+
+
+@case
+async def responses() -> Any:
+    """The `openai:` prefix: two steps, streamed, with reasoning, and typed output."""
+    settings = OpenAIResponsesModelSettings(openai_reasoning_effort="low", openai_reasoning_summary="auto")
+    model = OpenAIResponsesModel(EMULATED, provider=provider)
+    one: Agent[None, Any] = Agent(model, tools=[weather, calendar], model_settings=settings)
+    async with one.run_stream("In 3 days? Use `weather` and `calendar`.") as result:
+        text = await result.get_output()
+        messages = result.all_messages()
+    thoughts = [part for message in messages for part in message.parts if isinstance(part, ThinkingPart)]
+    again = await one.run("[sandbox:echo] Go on", message_history=messages)
+    book = await Agent(model, output_type=NativeOutput(Book)).run("A book of 300 pages")
+    sealed = all((part.signature or "").startswith("brg1.") for part in thoughts)
+    return [text, _calls(result), len(thoughts), sealed, again.output, book.output.model_dump()]
 
 
 @case
