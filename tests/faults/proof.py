@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.faults.bare import bare
 from tests.faults.churn import churn
 from tests.faults.contention import contention
 from tests.faults.cuts import cuts
@@ -31,6 +32,7 @@ from tests.faults.kills import kills
 from tests.faults.locked import locked
 from tests.faults.malformed import malformed
 from tests.faults.outage import outage
+from tests.faults.overdraft import killed, overdraft
 from tests.faults.report import Figure, Report
 from tests.faults.revocation import revocation
 from tests.faults.slow import slow
@@ -117,6 +119,36 @@ PROOFS: dict[str, Proof] = {
         "The same on PostgreSQL",
         partial(tampering, 300, 60, postgresql=True),
         partial(tampering, 10_000, 1000, postgresql=True),
+    ),
+    "overdraft": Proof(
+        "Nobody spends over a budget, and what fits in it is let through",
+        partial(overdraft, 2),
+        partial(overdraft, 50),
+    ),
+    "overdraft-postgresql": Proof(
+        "The same on PostgreSQL",
+        partial(overdraft, 2, postgresql=True),
+        partial(overdraft, 50, postgresql=True),
+    ),
+    "bare": Proof(
+        "A process that journals and settles may be killed at any moment: no record and no money is lost or doubled",
+        partial(bare, 40),
+        partial(bare, 1000),
+    ),
+    "bare-postgresql": Proof(
+        "The same on PostgreSQL",
+        partial(bare, 40, postgresql=True),
+        partial(bare, 1000, postgresql=True),
+    ),
+    "budgets-killed": Proof(
+        "A killed worker leaves nothing held, and what it sent is charged",
+        partial(killed, 5),
+        partial(killed, 50),
+    ),
+    "budgets-killed-postgresql": Proof(
+        "The same on PostgreSQL",
+        partial(killed, 5, postgresql=True),
+        partial(killed, 50, postgresql=True),
     ),
     "cuts": Proof(
         "A cut answer never looks like a whole one",
