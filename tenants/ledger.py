@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from tenants import ids, journal, partitions, seals
 from tenants.database import Database
 from tenants.journal import Columns, Journal
 from tenants.models import RECORD_COLUMNS, Hold, KeySecret, RequestRecord, UsageDay
+from tenants.values import OPEN_STATES
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +156,15 @@ def _write_singly(rows: list[Columns], directory: Path) -> None:
             log.error("a record was refused and set aside", extra={"request_id": str(row["id"]), "error": str(error)})
             with (directory / "rejected.jsonl").open("ab") as file:
                 file.write(msgspec.json.encode(row) + b"\n")
+            _let_go(row)
+
+
+def _let_go(row: Columns) -> None:
+    """A record that nobody will ever store is charged all the same, and holds nothing."""
+    record = RequestRecord(**row)
+    if record.state not in OPEN_STATES:
+        with suppress(DatabaseError), transaction.atomic():
+            Hold.objects.settle([record])
 
 
 def clean(row: Columns) -> Columns:

@@ -12,6 +12,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from tenants import reports
@@ -67,7 +68,7 @@ class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
         ("What", {"fields": ["time_whole", "id_shown", "model_shown", "dialect", "delivery", "service_tier"]}),
         ("Outcome", {"fields": ["outcome", "error_code", "refusal_shown", "stop_reason", "upstream_ids", "attempts"]}),
         ("Timing", {"fields": ["queue_time", "first_token", "total_time", "timeline"]}),
-        ("Tokens and cost", {"fields": ["tokens", "cost_exact", "cost_lines_shown", "usage_source"]}),
+        ("Tokens and cost", {"fields": ["tokens", "cost_exact", "held", "cost_lines_shown", "usage_source"]}),
         ("Receipt", {"fields": ["receipt_shown"]}),
     )
 
@@ -204,6 +205,12 @@ class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
     @admin.display(description="cost")
     def cost_exact(self, record: RequestRecord) -> str:
         return shown.exact_money(record.cost_nanos)
+
+    @admin.display(description="held of its budgets")
+    def held(self, record: RequestRecord) -> SafeString | str:
+        if record.held_nanos is None or (record.cost_nanos or 0) <= record.held_nanos:
+            return shown.money(record.held_nanos)
+        return format_html("{} {}", shown.money(record.held_nanos), shown.pill("overshot", "bad"))
 
     @admin.display(description="cost, line by line")
     def cost_lines_shown(self, record: RequestRecord) -> SafeString | str:

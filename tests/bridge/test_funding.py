@@ -15,7 +15,7 @@ from tenants.models import ApiKey, Budget, BudgetWindow, Hold, Tenant
 from tenants.values import Mode
 from tests import wire
 from tests.asgi import Client, chat
-from tests.bridge.test_continuing import SEARCH, finished, paused
+from tests.bridge.test_continuing import finished, paused
 from tests.conftest import Stage
 
 DOLLAR = 10**9
@@ -251,15 +251,43 @@ async def test_who_hangs_up_while_it_is_decided_holds_nothing(stage: Stage, monk
     assert (await sums())[1] == 0
 
 
+TOOLS = {"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 1}], "max_tokens": 100}
+
+
 async def test_each_continuation_holds_its_own(stage: Stage) -> None:
     await give("1000")
     await heard(stage)
     stage.play(paused("Let me "), finished("see."))
-    body = {**SEARCH, "max_tokens": 100}
-    got = await stage.client.chat(**body)
-    if got.status == 403:
-        pytest.skip("web search without a limit has no bound")
+    got = await stage.client.chat(**TOOLS)
     assert got.json()["choices"][0]["message"]["content"] == "Let me see."
+    record = await stage.record()
+    assert record.held_nanos and record.cost_nanos and record.held_nanos > 2 * 20 * DOLLAR
+    assert await sums() == (record.cost_nanos, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_one_that_does_not_fit_ends_the_answer_as_cut_off(stage: Stage, stream: bool) -> None:
+    await give("30")  # more than one call may cost, less than two: ten steps over the whole context window
+    await heard(stage)
+    transport = stage.play(paused("Let me "), finished("see."))
+    got = await stage.client.chat(**TOOLS, stream=stream)
+    choices = [chunk["choices"] for chunk in got.chunks()[:-1]] if stream else [got.json()["choices"]]
+    reasons = [each[0]["finish_reason"] for each in choices if each]
+    assert reasons[-1] == "length"
+    assert len(transport.requests) == 1
+    record = await stage.record()
+    assert (record.state, record.output_tokens, record.web_searches) == ("settled", 5, 2)
+    assert await sums() == (record.cost_nanos, 0)
+
+
+async def test_what_has_no_bound_is_refused_with_the_reason(stage: Stage) -> None:
+    await give("1000")
+    await heard(stage)
+    got = await stage.client.chat(tools=[{"type": "web_search_20250305", "name": "web_search"}])
+    assert (got.status, got.error["code"]) == (403, "cost_unknown")
+    assert "without `max_uses`: each search has a fee" in got.error["message"]
+    refusal = (await stage.record()).refusal
+    assert refusal and refusal["why"] == "unbounded"
 
 
 async def test_a_key_sees_what_it_has_left(stage: Stage) -> None:

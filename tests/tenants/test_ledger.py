@@ -13,10 +13,11 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 
 from tenants import ids, journal
+from tenants.asks import Ask
 from tenants.database import Database
 from tenants.journal import Journal
 from tenants.ledger import Ledger, clean, write
-from tenants.models import ApiKey, KeySecret, RequestRecord, Tenant
+from tenants.models import ApiKey, Budget, BudgetWindow, Hold, KeySecret, RequestRecord, Tenant
 from tenants.values import State
 from tests.conftest import issue
 
@@ -107,6 +108,22 @@ async def test_a_row_the_database_refuses_is_set_aside_not_the_batch(desk: Desk)
     assert await desk.ledger.flush()
     assert [record.pk for record in await desk.records()] == [good.id]
     assert str(bad.id) in (desk.directory / "rejected.jsonl").read_text()
+
+
+async def test_a_row_that_is_set_aside_is_charged_and_holds_nothing(desk: Desk) -> None:
+    bad = desk.admit()
+
+    def hold() -> None:
+        key = ApiKey.objects.get()
+        Budget.objects.give(key, "total", 1000)
+        ask = Ask(bad.id, ids.moment(bad.id), Budget.objects.rules_of(key), 500, 0, 1, 1)
+        Hold.objects.reserve(ids.uuid7(), [ask])
+
+    await desk.database(hold)
+    bad.close(state=State.SETTLED, status=None, cost_nanos=77)
+    assert await desk.ledger.flush()
+    window = await BudgetWindow.objects.aget()
+    assert (window.spent_nanos, window.reserved_nanos) == (77, 0)
 
 
 async def test_a_dead_workers_rows_are_recovered_and_its_file_goes(desk: Desk) -> None:
