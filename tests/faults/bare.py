@@ -37,7 +37,7 @@ def bare(kills: int, seed: int = 1, postgresql: bool = False) -> Report:
         report.told("PostgreSQL", "not installed")
         return report
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(Postgres()) if postgresql else ""
+        url = stack.enter_context(Postgres()).url if postgresql else ""
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-bare-"))
         found = _in_a_process_of_its_own(Path(folder), url, kills, seed)
     report = Report(

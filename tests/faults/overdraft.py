@@ -102,7 +102,7 @@ def killed(count: int, clients: int = 24, seed: int = 1, postgresql: bool = Fals
 @contextlib.contextmanager
 def _stage(workers: int, postgresql: bool) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
-        env = {"DATABASE_URL": stack.enter_context(Postgres())} if postgresql else {}
+        env = {"DATABASE_URL": stack.enter_context(Postgres()).url} if postgresql else {}
         yield stack.enter_context(Stage(workers, MAX_IN_FLIGHT="1000", **env))
 
 
