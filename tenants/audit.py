@@ -59,7 +59,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         after: Mapping[str, Any] | None = None,
         reason: str = "",
         actor: Actor | None = None,
-        **context: object,
+        context: Mapping[str, Any] | None = None,
     ) -> AuditEvent:
         """Appends what happened, in the caller's transaction; the caller's change is undone if this fails.
 
@@ -69,7 +69,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         if not _ACTION.fullmatch(action):
             raise ValueError(f"{action!r} is not an action: it takes the form object.verb.")
         actor = actor or actors.current()
-        told = {**actor.context, **context, **({"reason": reason} if reason else {})}
+        told = {**actor.context, **(context or {}), **({"reason": reason} if reason else {})}
         row = AuditEvent(
             at=timezone.now(),
             actor_kind=actor.kind.value,

@@ -42,6 +42,18 @@ class User(Audited, AbstractUser):
     class Meta(AbstractUser.Meta):
         pass
 
+    def granted(self) -> dict[str, list[str]]:
+        """The names of what it was given besides its own columns."""
+        permissions = self.user_permissions.order_by("codename").values_list("codename", flat=True)
+        return {"groups": sorted(self.groups.values_list("name", flat=True)), "permissions": list(permissions)}
+
+    def tell_granted(self, before: dict[str, list[str]]) -> None:
+        """Tells the audit trail of what changed since."""
+        after = self.granted()
+        if changed := [name for name in after if after[name] != before[name]]:
+            old, new = ({name: told[name] for name in changed} for told in (before, after))
+            AuditEvent.objects.append("user.permissions_changed", self, before=old, after=new)
+
     def save(self, *args: Any, action: str = "", **kwargs: Any) -> None:
         """A new password is told as that; the same one under a newer hash (Django's doing) as a mere change."""
         if vars(self).get("_password") is not None and not self._state.adding:

@@ -9,13 +9,16 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db import connection
+from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from tenants import ids, pricing, windows
+from tenants import append_only, ids, pricing, seals, windows
 from tenants.asks import Standing
+from tenants.audit import Head, kind_of
 from tenants.models import (
     ApiKey,
+    AuditEvent,
     Budget,
     BudgetWindow,
     KeySecret,
@@ -105,16 +108,14 @@ def tenant_choices() -> list[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class Page:
-    """Some requests, newest first, and whether there are more on either side."""
+    """Some requests (or events), newest first, and whether there are more on either side."""
 
-    rows: Sequence[RequestRecord]
+    rows: Sequence[Any]
     newer: bool
     older: bool
 
 
-def page(
-    requests: QuerySet[RequestRecord], size: int, *, before: UUID | None = None, after: UUID | None = None
-) -> Page:
+def page(requests: QuerySet[Any], size: int, *, before: Any = None, after: Any = None) -> Page:
     """A page by id: as fast on the last one as on the first, and nothing is ever counted."""
     if after:
         rows = list(requests.filter(pk__gt=after).order_by("pk")[: size + 1])
@@ -225,6 +226,63 @@ def usage(tenant: Tenant, first: date | None, last: date | None) -> UsageReport:
 def effective_prices(at: datetime) -> list[PriceRow]:
     """What every model costs at that moment, newest model first."""
     return pricing.effective(at)
+
+
+# The audit trail
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Its state as far as it can be told at a glance: the newest row, what guards it, which requests it seals."""
+
+    head: Head
+    unguarded: list[str]
+    sealed_through: date | None
+
+
+def chain() -> Chain:
+    return Chain(AuditEvent.objects.head(), append_only.missing(connection), seals.closed_through())
+
+
+def history(obj: Model, count: int = 200) -> list[AuditEvent]:
+    """What was done to a row, newest first."""
+    return list(AuditEvent.objects.of(obj)[:count])
+
+
+def audit_name(obj: Model) -> str:
+    """The row as the audit page's filter names it."""
+    return f"{kind_of(obj)}:{obj.pk}"
+
+
+def find_events(events: QuerySet[AuditEvent], text: str) -> QuerySet[AuditEvent]:
+    """By exact row number, person, address or object id."""
+    text = text.strip()
+    if not text:
+        return events
+    if number := as_number(text):
+        return events.filter(seq=number)
+    return events.filter(Q(actor_name=text) | Q(address=text) | Q(object_id=text))
+
+
+def on_or_after(events: QuerySet[AuditEvent], day: date) -> QuerySet[AuditEvent]:
+    return events.filter(at__gte=seals.start(day))
+
+
+def until(events: QuerySet[AuditEvent], day: date) -> QuerySet[AuditEvent]:
+    """That day included."""
+    return events.filter(at__lt=seals.start(day) + seals.ONE_DAY)
+
+
+def as_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def as_day(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if 2000 <= day.year < 9999 else None
 
 
 # The overview

@@ -14,6 +14,7 @@ from django.db import Error
 from tenants.audit import AuditEvent, Head
 from tenants.database import Database
 from tenants.installation import Installation
+from tenants.sign_ins import failures
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ async def watch(database: Database) -> None:
         await asyncio.sleep(LOOK_SECONDS)
         try:
             await database(tell_if_due)
+            await database(failures.tell_rest)
         except Error as error:
             log.warning("the head of the audit trail cannot be read", extra={"error": str(error)})
 

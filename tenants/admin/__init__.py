@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tenants.admin import aliases, budgets, keys, people, prices, requests, tenants
+from tenants.admin import aliases, audit, budgets, keys, people, prices, requests, tenants
 
-__all__ = ["aliases", "budgets", "keys", "people", "prices", "requests", "tenants"]
+__all__ = ["aliases", "audit", "budgets", "keys", "people", "prices", "requests", "tenants"]

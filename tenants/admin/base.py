@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from tenants import reports
 from tenants.admin import shown
@@ -61,6 +66,40 @@ class ConsoleAdmin(ModelAdmin[M]):
             query["q"] = harmless
             return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
         return super().changelist_view(request, {"title": self.section, **(extra_context or {})})
+
+    # Django's own log of the console is not kept: the models tell the audit trail, whoever changes them.
+
+    def log_addition(self, *args: Any) -> None:  # type: ignore[override]
+        pass
+
+    def log_change(self, *args: Any) -> None:  # type: ignore[override]
+        pass
+
+    def log_deletions(self, *args: Any) -> None:  # type: ignore[override]
+        pass
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What the audit trail has of this row, for whoever may see the row."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        if not self.has_view_or_change_permission(request, row):
+            raise PermissionDenied
+        whole = f"{reverse('admin:tenants_auditevent_changelist')}?{urlencode({'object': reports.audit_name(row)})}"
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"History of {self.title_of(row)}",
+            "section": self.section,
+            "opts": self.opts,
+            "object": row,
+            "history": [shown.event(event) for event in reports.history(row)],
+            "timeline_url": whole if request.user.has_perm("tenants.view_auditevent") else None,
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/object_history.html", context)
 
     def render_change_form(
         self,

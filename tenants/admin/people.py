@@ -82,6 +82,11 @@ class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
             field.queryset = field.queryset.filter(**own).exclude(codename__startswith="delete_")
         return field
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        before = form.instance.granted()
+        super().save_related(request, form, formsets, change)
+        form.instance.tell_granted(before)
+
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """Sets a password that its owner must replace; one's own is changed on the page for that."""
         if id == str(request.user.pk):

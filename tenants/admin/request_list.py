@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
@@ -95,6 +94,7 @@ class KeyFilter(SelectFilter):
 class RequestList(ChangeList):
     """Django's changelist with pages by id (`?before=` and `?after=`) in place of numbered ones and their COUNT."""
 
+    read_position: Callable[[str], Any] = staticmethod(reports.as_uuid)
     newer_url: str | None = None
     older_url: str | None = None
 
@@ -108,7 +108,7 @@ class RequestList(ChangeList):
         return ["-pk"]
 
     def get_results(self, request: HttpRequest) -> None:
-        before, after = _position(request, "before"), _position(request, "after")
+        before, after = self._position(request, "before"), self._position(request, "after")
         page = reports.page(self.queryset, self.list_per_page, before=before, after=after)
         self.result_list = page.rows
         self.result_count = len(page.rows)
@@ -120,10 +120,9 @@ class RequestList(ChangeList):
         if page.older:
             self.older_url = self.get_query_string({"before": page.rows[-1].pk})
 
-
-def _position(request: HttpRequest, name: str) -> UUID | None:
-    if not (text := request.GET.get(name)):
-        return None
-    if position := reports.as_uuid(text):
-        return position
-    raise IncorrectLookupParameters
+    def _position(self, request: HttpRequest, name: str) -> Any:
+        if not (text := request.GET.get(name)):
+            return None
+        if position := self.read_position(text):
+            return position
+        raise IncorrectLookupParameters

@@ -11,6 +11,9 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from tenants import actions
+from tenants.audit import AuditEvent
+
 NONE = "—"
 
 _STEPS = (  # up to this age, divided by this, reads as this
@@ -165,3 +168,29 @@ def structure(value: object) -> SafeString | str:
     if value in (None, "", {}, []):
         return NONE
     return format_html('<pre class="data">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def value(told: object) -> SafeString | str:
+    """A column's value as the audit trail has it."""
+    if told in (None, "", {}, []):
+        return NONE
+    if isinstance(told, list) and all(isinstance(one, str) for one in told) and len(told) <= 10:
+        return ", ".join(told)
+    return structure(told) if isinstance(told, dict | list) else str(told)
+
+
+def changes(before: dict[str, object], after: dict[str, object]) -> SafeString | str:
+    rows = [(name, value(before.get(name)), value(after.get(name))) for name in {**before, **after}]
+    return table(rows, head=("Field", "Before", "After")) if rows else NONE
+
+
+def event(row: AuditEvent) -> dict[str, object]:
+    """One row of the audit trail, as the history of what it is about lists it."""
+    reason = row.told_context.get("reason")
+    return {
+        "time": short_stamp(row.at),
+        "who": row.actor_name or NONE,
+        "what": f"{actions.words(row.action)}: {reason}" if reason else actions.words(row.action),
+        "changes": changes(row.told_before, row.told_after),
+        "from_where": row.address or NONE,
+    }

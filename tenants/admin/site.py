@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -20,6 +21,7 @@ SECTIONS = {
     "ModelAlias": "Aliases",
     "ModelPrice": "Prices",
     "RequestRecord": "Requests",
+    "AuditEvent": "Audit",
     "User": "People",
 }
 
@@ -69,11 +71,24 @@ class ConsoleSite(admin.AdminSite):
         return super().index(request, {**context, **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Django's; it notes when the password was given."""
-        response = super().login(request, extra_context)
-        if request.method == "POST" and response.status_code == 302:
-            password_again.note(request)
+        """Django's view; whoever comes in, or is turned away, is told on the audit trail (or does not come in)."""
+        from tenants import models, sign_ins
+
+        with transaction.atomic():
+            response = super().login(request, extra_context)
+            if request.method == "POST" and response.status_code == 302 and isinstance(request.user, models.User):
+                sign_ins.signed_in(request.user)
+                password_again.note(request)
+        if request.method == "POST" and response.status_code == 200:
+            sign_ins.failures.tell(request.POST.get("username", ""))
         return response
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        from tenants import models, sign_ins
+
+        if request.method == "POST" and isinstance(request.user, models.User):
+            sign_ins.signed_out(request.user)
+        return super().logout(request, extra_context)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's view with our form: it lifts `must_change_password`."""

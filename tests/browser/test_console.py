@@ -10,7 +10,12 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
+<<<<<<< HEAD
 from tenants.models import ApiKey, RequestRecord, Tenant, UpstreamCredential, User
+=======
+from tenants.actors import Actor, Kind, acting
+from tenants.models import ApiKey, RequestRecord, Tenant, User
+>>>>>>> b31135a (Format)
 from tests.browser.conftest import Shoot
 
 GIVEN, OWN = "a password for the first day", "an entirely new sentence"
@@ -228,6 +233,29 @@ def test_requests_are_explored(page: Page, acme: str, shoot: Shoot) -> None:
     page.locator("#result_list tbody th a").first.click()
     expect(page.get_by_role("link", name="Previous of this key")).to_be_visible()
     shoot("request")
+
+
+def test_the_audit_trail_is_read_and_verified(page: Page, acme: str, shoot: Shoot) -> None:
+    tenant = Tenant.objects.get()
+    with acting(Actor(Kind.USER, "alice", "1", "203.0.113.9")):
+        tenant.suspend("invoice overdue")
+        tenant.resume("paid")
+    page.goto(f"{acme}/admin/")
+    page.locator("#console-nav").get_by_role("link", name="Audit").click()
+    expect(page.get_by_role("link", name="Acme").first).to_be_visible()
+    shoot("audit")
+    page.get_by_label("By action").select_option("tenant.suspended")
+    expect(page.get_by_text("1 shown")).to_be_visible()
+    page.locator("#result_list tbody th a").first.click()
+    expect(page.get_by_text("invoice overdue")).to_be_visible()
+    shoot("audit-event")
+    page.goto(f"{acme}/admin/tenants/tenant/{tenant.pk}/history/")
+    expect(page.get_by_text("Tenant resumed: paid")).to_be_visible()
+    shoot("history")
+    page.get_by_role("link", name="All of it in the audit trail").click()
+    page.get_by_role("button", name="Verify now").click()
+    expect(page.get_by_text("The trail holds")).to_be_visible()
+    shoot("audit-verified")
 
 
 def test_the_rest_of_the_console_keeps_to_the_policy(page: Page, acme: str, shoot: Shoot) -> None:

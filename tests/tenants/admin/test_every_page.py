@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tenants.admin.middleware import POLICY
-from tenants.models import Budget, Tenant, UpstreamCredential, User
+from tenants.models import AuditEvent, Budget, Tenant, UpstreamCredential, User
 from tests.tenants.admin.conftest import Record, allowed, issue, signed_in
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
@@ -45,12 +45,13 @@ def pages(acme: Tenant, alice: User, record: Record) -> list[str]:
     rows = {"tenant": [acme.pk], "apikey": [key.pk, other.pk], "requestrecord": [request.pk], "user": [alice.pk]}
     budgets = [Budget.objects.give(owner, "month", 10**9, by=HOSTILE).pk for owner in (acme, other)]
     rows["budget"] = budgets
+    rows["auditevent"] = list(AuditEvent.objects.values_list("pk", flat=True))
     found = ["/admin/", "/admin/password_change/", "/admin/password_change/done/"]
     for kind, pks in rows.items():
         found.append(f"/admin/tenants/{kind}/")
         found.append(f"/admin/tenants/{kind}/?q={quote(HOSTILE)}")
         found += [f"/admin/tenants/{kind}/{pk}/{page}/" for pk in pks for page in ("change", "history")]
-        if kind != "requestrecord":
+        if kind not in ("requestrecord", "auditevent"):
             found.append(f"/admin/tenants/{kind}/add/")
     record(other, state="refused", error_code=HOSTILE[:64], refusal={"message": HOSTILE, HOSTILE: [HOSTILE]})
     other.rotate(timedelta(hours=1), settings.KEY_PEPPERS)
@@ -113,7 +114,7 @@ def test_the_navigation_speaks_the_users_words(as_alice: Client) -> None:
     nav = page.partition('id="console-nav"')[2].partition("</nav>")[0]
     words = [line.strip() for line in nav.replace("<", "\n<").replace(">", ">\n").splitlines()]
     shown = [word for word in words if word and not word.startswith(("<", "aria-label"))]
-    assert shown == ["Overview", "Tenants", "Keys", "Budgets", "Aliases", "Prices", "Requests", "People"]
+    assert shown == ["Overview", "Tenants", "Keys", "Budgets", "Aliases", "Prices", "Requests", "Audit", "People"]
     assert "Authentication" not in page and "Groups" not in page
     assert as_alice.get("/admin/auth/group/").status_code == 404
 

@@ -1,0 +1,72 @@
+"""Who came in, who left and who was turned away: a flood of wrong passwords must not become a flood of rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from tenants import actors
+from tenants.actors import Actor, Kind
+from tenants.audit import AuditEvent
+from tenants.models import User
+
+ROWS_A_MINUTE = 10  # of each worker; what goes beyond is counted, and told with the next row
+
+
+class Failures:
+    """Of one worker."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._told = 0
+        self._untold = 0
+
+    def tell(self, username: str, now: float | None = None) -> None:
+        """A name is told only where someone has it: into that field, people type passwords."""
+        with self._lock:
+            self._begin(time.time() if now is None else now)
+            if self._told >= ROWS_A_MINUTE:
+                self._untold += 1
+                return
+            self._told += 1
+            more, self._untold = self._untold, 0
+        known = User.objects.filter(username=username[:150]).first()
+        label = known.get_username() if known else "someone unknown"
+        AuditEvent.objects.append(
+            "user.sign_in_failed", kind="user", id=known.pk if known else "", label=label, context=_beyond(more)
+        )
+
+    def tell_rest(self, now: float | None = None) -> None:
+        """What was only counted, once its minute is over."""
+        with self._lock:
+            self._begin(time.time() if now is None else now)
+            if self._told or not self._untold:
+                return
+            more, self._untold = self._untold, 0
+        AuditEvent.objects.append("user.sign_in_failed", kind="user", label="several", context=_beyond(more))
+
+    def _begin(self, now: float) -> None:
+        if (minute := int(now // 60)) != self._minute:
+            self._minute, self._told = minute, 0
+
+
+failures = Failures()
+
+
+def signed_in(user: User) -> None:
+    AuditEvent.objects.append("user.signed_in", user, label=user.get_username(), actor=_as(user))
+
+
+def signed_out(user: User) -> None:
+    AuditEvent.objects.append("user.signed_out", user, label=user.get_username(), actor=_as(user))
+
+
+def _as(user: User) -> Actor:
+    """The one who is acting from where the current actor is."""
+    here = actors.current()
+    return Actor(Kind.USER, user.get_username(), str(user.pk), here.address, here.context)
+
+
+def _beyond(more: int) -> dict[str, int]:
+    return {"not_told_before": more} if more else {}
