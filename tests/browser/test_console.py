@@ -10,12 +10,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
-<<<<<<< HEAD
-from tenants.models import ApiKey, RequestRecord, Tenant, UpstreamCredential, User
-=======
 from tenants.actors import Actor, Kind, acting
-from tenants.models import ApiKey, RequestRecord, Tenant, User
->>>>>>> b31135a (Format)
+from tenants.models import ApiKey, RequestRecord, Tenant, UpstreamCredential, User
 from tests.browser.conftest import Shoot
 
 GIVEN, OWN = "a password for the first day", "an entirely new sentence"
