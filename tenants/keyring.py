@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
 
-from tenants import ids, keys, networks, tags
+from tenants import audit, ids, keys, networks, tags
 from tenants.aliases import ModelAlias
 from tenants.credentials import UpstreamCredential
 from tenants.installation import GateModel, GateQuerySet
@@ -179,6 +179,7 @@ class ApiKey(Limited, GateModel):
         RotationRefused.
         """
         with transaction.atomic():
+            audit.lock()  # before the row, as every change of one does: two that wait for each other would both fail
             row: ApiKey = ApiKey.objects.select_for_update().get(pk=self.pk)  # one rotation at a time
             now = timezone.now()
             secrets = list(row.secrets.order_by("-pk"))
