@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bridge import limiting
+from bridge import limiting, sharing
 from bridge.call import Call
 from bridge.catalog import Model
+from bridge.errors import ApiError
 from bridge.funding import Funds
 from bridge.grant import Grant
 from bridge.speech import Dialect, Question
@@ -24,7 +25,13 @@ async def admit(
 
     What may change in `request` is changed here, before it is encoded. Raises ApiError (429); a refusal takes nothing.
     """
-    await limiting.take(services.limiter, call, dialect.name, request, question.choices)
-    funds = Funds(services, call, question, model)
-    await funds.hold(request)
+    taken = await limiting.take(services.limiter, call, dialect.name, request, question.choices)
+    try:
+        sharing.enter(services.fairness, call)
+        funds = Funds(services, call, question, model)
+        await funds.hold(request)
+    except ApiError:
+        if taken is not None:
+            taken.settle(None, requests=False)
+        raise
     call.grant.more = funds.hold_more

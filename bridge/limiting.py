@@ -40,7 +40,7 @@ async def take(limiter: Limiter, call: Call, form: str, request: dict[str, Any],
     call.grant.headers.update(headers(form, taken.standings()))
     if taken.refused is not None:
         raise refusal(taken.standing(taken.refused), call.caller, size * choices, given * choices, choices)
-    call.grant.releases.append(lambda usage, cost: taken.settle(_used(usage, need[Unit.TOKENS])))
+    call.grant.releases.append(lambda usage, cost: taken.settle(used(usage, need[Unit.TOKENS])))
     if taken.dark is not None:
         problem = refusal(taken.standing(taken.dark), call.caller, size * choices, given * choices, choices)
         call.entry.note(refusal={"dark": True, "message": problem.message, **problem.facts})
@@ -51,7 +51,10 @@ async def take(limiter: Limiter, call: Call, form: str, request: dict[str, Any],
 async def take_one(limiter: Limiter, caller: Caller, form: str) -> dict[str, str]:
     """Takes one request of those a minute, for an endpoint that costs no tokens and leaves no record; the headers that
     tell of it. Raises ApiError (429)."""
-    taken = await limiter.take([(limit, 1) for limit in caller.limits if limit.unit is Unit.REQUESTS])
+    asks = [(limit, 1) for limit in caller.limits if limit.unit is Unit.REQUESTS]
+    if not asks:
+        return {}
+    taken = await limiter.take(asks)
     told = headers(form, taken.standings())
     if taken.refused is not None:
         problem = refusal(taken.standing(taken.refused), caller)
@@ -125,8 +128,8 @@ def _seconds(wait: float) -> int:
     return max(1, math.ceil(wait - 1e-5))
 
 
-def _used(usage: Usage | None, taken: int) -> int | None:
-    """What counts against the limit: not what was read from the cache, as upstream has it. Where upstream never said,
+def used(usage: Usage | None, taken: int) -> int | None:
+    """What counts against the limit: not what was read from the cache. Where upstream never said,
     what was taken stays taken: its bound would lock a client out that only hung up."""
     if usage is None:
         return None

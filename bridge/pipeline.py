@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from bridge import funding, limiting, listing
+from bridge import funding, limiting, listing, sharing
 from bridge.adapt import refuse_losses
 from bridge.admission import admit
 from bridge.belongings import Belongings
@@ -33,6 +33,7 @@ from bridge.upstream import Upstream
 from bridge.upstream_account import Account, Sends, Tell
 from bridge.wire.anthropic import Event, Frame
 from tenants.budgets import Budgets
+from tenants.fairness import Fairness
 from tenants.limits import Limiter
 from tenants.pseudonym import pseudonym
 from tenants.replays import Replays
@@ -56,6 +57,7 @@ class Services:
     prices: Prices
     secret: str  # for what is given to one tenant and taken back from nobody else
     limiter: Limiter
+    fairness: Fairness
     budgets: Budgets
     settle: Callable[[], Awaitable[None]]  # has the ledger write what has ended
     own_listings: OwnListings
@@ -142,9 +144,13 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
     pauses = not dialect.relays and may_pause(request)
 
     async def send() -> Readable:
-        sent = await upstream.send(
-            content, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays
-        )
+        try:
+            sent = await upstream.send(
+                content, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays
+            )
+        except ApiError as problem:
+            sharing.heard(services.fairness, call, problem)
+            raise
         return ContinuedAnswer(upstream, request, sent, question.headers, call.grant.more) if pauses else sent
 
     call.answer = answer = await (send() if question.choices == 1 else open_all(send, question.choices))

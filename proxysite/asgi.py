@@ -38,11 +38,13 @@ from tenants.alert_sender import AlertSender  # noqa: E402
 from tenants.budgets import Budgets  # noqa: E402
 from tenants.credential_news import CredentialNews  # noqa: E402
 from tenants.database import Database  # noqa: E402
+from tenants.fairness import Fairness  # noqa: E402
 from tenants.gate import Gate  # noqa: E402
 from tenants.journal import Journal  # noqa: E402
 from tenants.ledger import Ledger  # noqa: E402
 from tenants.limits import Limiter  # noqa: E402
 from tenants.limits_memory import MemoryStore  # noqa: E402
+from tenants.limits_redis import RedisStore, installation  # noqa: E402
 from tenants.nightly import Nightly  # noqa: E402
 from tenants.replays import Replays  # noqa: E402
 from tenants.sealing import Seals  # noqa: E402
@@ -112,7 +114,9 @@ class Application:
         self._budgets = Budgets(self._database)
         self._counts = MemoryStore(settings.LIMITS_DIR)
         site_key = SiteKey(settings.ANTHROPIC_API_KEY, settings.ANTHROPIC_API_KEY_FILE)
-        self._services = make_services(site_key.text, Limiter(self._counts), self._budgets, self._settle)
+        self._redis = RedisStore(settings.REDIS_URL, installation(settings.SECRET_KEY)) if settings.REDIS_URL else None
+        limiter = Limiter(self._counts, self._redis, settings.INSTANCES)
+        self._services = make_services(site_key.text, limiter, self._budgets, self._settle)
         self._services.replays = replays = Replays(self._database, settings.ENCRYPTION_KEYS)
         self._services.tell = CredentialNews(self._database).tell
         self._services.seals = Seals(settings.ENCRYPTION_KEYS)
@@ -120,10 +124,13 @@ class Application:
         await gate.poll()
         self._api.open(gate, self._journal, self._services)
         self._nightly = Nightly()
-        background = (
+        background = [
             gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run(), replays.run(),
             witness.watch(self._database), AlertSender(self._database).run(), site_key.watch(self._use_key),
-        )  # fmt: skip
+        ]  # fmt: skip
+        if self._redis is not None:
+            await self._redis.open()
+            background.append(self._redis.run())
         self._tasks = [asyncio.create_task(work) for work in background]
         # What was made so far stays for ever: the collector need not look at it again.
         gc.collect()
@@ -166,6 +173,8 @@ class Application:
         self._services.own_listings.close()
         for upstream in filter(None, {self._services.live, self._services.test}):
             await upstream.aclose()
+        if self._redis is not None:
+            await self._redis.close()
         self._counts.close()
         await asyncio.to_thread(self._database.close)
 
@@ -183,8 +192,10 @@ def make_services(site_key: str, limiter: Limiter, budgets: Budgets, settle: Cal
             in_flight=settings.MAX_IN_FLIGHT,
         )
     listings = {mode: Listing(models) for mode in Mode}
-    prices, own = Prices(models), OwnListings(models)
-    return Services(models, live, sandbox, listings, prices, settings.SECRET_KEY, limiter, budgets, settle, own)
+    prices, own, fairness = Prices(models), OwnListings(models), Fairness(settings.MAX_IN_FLIGHT)
+    return Services(
+        models, live, sandbox, listings, prices, settings.SECRET_KEY, limiter, fairness, budgets, settle, own
+    )
 
 
 def _unapplied() -> bool:

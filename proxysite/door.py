@@ -250,6 +250,7 @@ class ApiDoor(ASGIHandler):
             raise record_unavailable() from None
         exchange.call = Call(exchange.id, caller, entry, headers.retry_count, exchange.started)
         self.live.add(exchange)
+        self._services.fairness.arrived(caller.tenant_id)
         if len(self.live) > settings.MAX_IN_FLIGHT:
             raise _overloaded()
 

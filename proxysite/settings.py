@@ -88,6 +88,8 @@ MAX_BODY_BYTES = 32 * 1024 * 1024  # Anthropic's own limit for a Messages reques
 MAX_BUFFERED_BYTES = 256 * 1024 * 1024  # request bodies held by one worker at a time
 BODY_SECONDS = 30  # to send a body, plus what 64 KB/s allows for its size
 
+REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
+INSTANCES = env.integer("INSTANCES", 1, 1, 10_000)
 LIMITS = env.choice("LIMITS", "enforce", ["enforce", "dark"])
 DEFAULT_LIMITS = {
     "key": {

@@ -148,6 +148,8 @@ class Limiter:
 
     async def peek(self, limits: Sequence[Limit]) -> list[Standing]:
         """How these stand; nothing is taken."""
+        if not limits:
+            return []
         if self._shared is not None and self._shared.usable:
             try:
                 return await self._shared.peek(limits)

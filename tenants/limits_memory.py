@@ -6,7 +6,7 @@
 Both are byte-range locks, which the kernel frees when a process dies, however it dies. Every change is one aligned
 store, so a process killed in the middle leaves nothing half written, and what was running in it no longer counts once
 somebody finds its lock free. A slot belongs to the one limit whose id is in it; it is used again for another only if
-it says what an empty one would: its bucket is full and nothing is running. (docs/decisions/0009-limits.md)
+it says what an empty one would: its bucket is full and nothing is running. (docs/decisions/0011-limits.md)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import errno
 import fcntl
 import mmap
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ WINDOW = 64  # slots in which an id may be
 WORKERS = 256
 ID = 16
 
+_TABLE = "table-1"  # another layout has another name
 _MAGIC = b"bridge-limits-1\n"
 _BOOT = 16  # where the boot's id is
 _ROWS = 64  # where the number of rows ever used is
@@ -50,7 +52,7 @@ class MemoryStore:
         self._clock = clock
         self._lock()
         try:
-            self._map = _table(directory / "table-1")
+            self._map = _table(directory / _TABLE)
             view = memoryview(self._map)
             self._rows = view[_ROWS : _ROWS + 8].cast("q")
             self._buckets = view[_BUCKETS:_RUNNING].cast("q")
@@ -90,7 +92,7 @@ class MemoryStore:
         now = self._clock()
         slots = [self._find(limit.id) for limit in limits]
         levels = [
-            0 if slot is None else self._level(limit, 0, slot, now, instances)
+            0 if slot is None else self._level(limit, limit.part(instances), slot, now, instances)
             for limit, slot in zip(limits, slots, strict=True)
         ]
         return [standing(limit, 0, level, instances) for limit, level in zip(limits, levels, strict=True)]
@@ -221,6 +223,33 @@ class MemoryStore:
     def _clear(self, row: int) -> None:
         start = _RUNNING + row * SLOTS * 2
         self._map[start : start + SLOTS * 2] = bytes(SLOTS * 2)
+
+
+def look(directory: Path, limits: Sequence[Limit]) -> list[Standing]:
+    """How limits stand, for anyone on the host: nothing is locked or changed. All is left where there is no table."""
+    try:
+        with open(directory / _TABLE, "rb") as file:
+            table = mmap.mmap(file.fileno(), _SIZE, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        return [standing(limit, 0, 0) for limit in limits]
+    with table:
+        now = time.monotonic_ns()
+        return [standing(limit, 0, _seen(table, limit, now)) for limit in limits]
+
+
+def _seen(table: mmap.mmap, limit: Limit, now: int) -> int:
+    at = table.find(limit.id, _HEADER, _BUCKETS)
+    slot, odd = divmod(at - _HEADER, ID)
+    if at < 0 or odd:
+        return 0
+    if not limit.running:
+        return max(0, _number(table, _BUCKETS + slot * 8, 8) - now)
+    rows = _number(table, _ROWS, 8)
+    return sum(_number(table, _RUNNING + (row * SLOTS + slot) * 2, 2) for row in range(rows))
+
+
+def _number(table: mmap.mmap, at: int, size: int) -> int:
+    return int.from_bytes(table[at : at + size], sys.byteorder)
 
 
 def _table(path: Path) -> mmap.mmap:

@@ -16,6 +16,7 @@ from tenants.credentials import UpstreamCredential
 from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
 from tenants.limited import Limited
+from tenants.limits import Limit
 from tenants.pricing import ModelPrice
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.replays import Replay
@@ -104,6 +105,10 @@ class Tenant(Limited, GateModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def limits(self) -> list[Limit]:
+        """Those of all its live keys together; test keys count apart, against the same."""
+        return self.own_limits("tenant", f"{self.pk}:live")
 
     def suspend(self, reason: str = "", by: object = "") -> None:
         """Refuses every key of the tenant from now on (within a second on every worker)."""

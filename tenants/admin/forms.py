@@ -119,6 +119,9 @@ def _expires_at() -> forms.DateTimeField:
     )
 
 
+LIMIT_FIELDS = ("rpm", "tpm", "concurrency", "dark_limits")
+
+
 def _few_lines(placeholder: str) -> forms.Textarea:
     return forms.Textarea(attrs={"rows": 2, "class": "mono", "spellcheck": "false", "placeholder": placeholder})
 
@@ -143,7 +146,7 @@ class KeyForm(KeyModelForm):
         model = ApiKey
         fields: tuple[str, ...] = (
             "name", "note", "allowed_models", "networks", "expires_at", "tags", "compat", "auto_cache",
-            "idempotent",
+            "idempotent", *LIMIT_FIELDS,
         )  # fmt: skip
         widgets = {"note": forms.Textarea(attrs={"rows": 2})}
 

@@ -19,7 +19,8 @@ from django.utils.safestring import SafeString
 from tenants import keys, reports
 from tenants.admin import budgets, password_again, refused, shown
 from tenants.admin.base import ModeFilter, SelectFilter, TenantFilter
-from tenants.admin.forms import IssueForm, KeyForm, ReasonForm
+from tenants.admin.forms import LIMIT_FIELDS, IssueForm, KeyForm, ReasonForm
+from tenants.admin.limits import LimitsShown
 from tenants.admin.rotation import END_SECRET, RotationAdmin
 from tenants.admin.verbs import EFFECT, Verb
 from tenants.models import ApiKey, Tenant
@@ -58,7 +59,7 @@ class StatusFilter(SelectFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(RotationAdmin):
+class ApiKeyAdmin(LimitsShown, RotationAdmin):
     section = "Keys"
     add_title = "Issue a key"
     empty_title = "No keys yet"
@@ -81,18 +82,31 @@ class ApiKeyAdmin(RotationAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         rights = ("Rights", {"fields": ["allowed_models", "networks", "expires_at"]})
         behaviour = ("Behaviour", {"fields": ["tags", "compat", "auto_cache", "idempotent"]})
+        limits = ("Limits", {"fields": [*LIMIT_FIELDS, *(["limits_now"] if obj else [])]})
         if obj is None:
             password = [] if password_again.is_fresh(request) else ["password"]
             about = (None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]})
-            return [about, rights, behaviour, *([("You", {"fields": password})] if password else [])]
+            return [about, rights, limits, behaviour, *([("You", {"fields": password})] if password else [])]
         facts = ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued"]
         ended = ["revocation"] if obj.revoked_at else []
         why = ("Why was this refused?", {"fields": ["refusals"]})
-        return [(None, {"fields": ["name", "note"]}), rights, behaviour, ("Facts", {"fields": facts + ended}), why]
+        about = (None, {"fields": ["name", "note"]})
+        return [about, rights, limits, behaviour, ("Facts", {"fields": facts + ended}), why]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return (
-            ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued", "revocation", "refusals"]
+            [
+                "budgets",
+                "limits_now",
+                "tenant_name",
+                "mode_name",
+                "state",
+                "secrets",
+                "last_used",
+                "issued",
+                "revocation",
+                "refusals",
+            ]
             if obj
             else []
         )
@@ -139,6 +153,7 @@ class ApiKeyAdmin(RotationAdmin):
                 idempotent=obj.idempotent,
                 compat=obj.compat,
                 auto_cache=obj.auto_cache,
+                **{name: getattr(obj, name) for name in LIMIT_FIELDS},
                 by=request.user,
                 id=issue_id,
             )

@@ -15,6 +15,8 @@ from django.utils.safestring import SafeString
 from tenants import alert_signing, reports
 from tenants.admin import budgets, shown
 from tenants.admin.credentials import REMOVE, CredentialAdmin
+from tenants.admin.forms import LIMIT_FIELDS
+from tenants.admin.limits import LimitsShown
 from tenants.admin.verbs import Verb
 from tenants.models import Tenant
 
@@ -55,7 +57,7 @@ RELEASE: Verb[Tenant] = Verb(
 
 
 @admin.register(Tenant)
-class TenantAdmin(CredentialAdmin):
+class TenantAdmin(LimitsShown, CredentialAdmin):
     section = "Tenants"
     add_title = "Create a tenant"
     empty_title = "No tenants yet"
@@ -71,16 +73,20 @@ class TenantAdmin(CredentialAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
         about = (None, {"fields": ["name", "slug", "note", "retention_days", "idempotent"]})
+        limits = ("Limits, all keys together", {"fields": [*LIMIT_FIELDS]})
         money = ("Money", {"fields": ["time_zone", "alert_emails", "alert_webhook"]})
         if obj is None:
-            return [about]
+            return [about, limits]
+        limits[1]["fields"].append("limits_now")
         if self.has_change_permission(request, obj):
             money[1]["fields"].append("webhook_secret")
         money[1]["fields"].append("budgets")
-        return [about, money, ("Facts", {"fields": ["state", "legal_hold", "anthropic_key", "keys", "created"]})]
+        facts = ("Facts", {"fields": ["state", "legal_hold", "anthropic_key", "keys", "created"]})
+        return [about, limits, money, facts]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
-        return ["budgets", "webhook_secret", "state", "legal_hold", "anthropic_key", "keys", "created"] if obj else []
+        facts = ["budgets", "limits_now", "webhook_secret", "state", "legal_hold", "anthropic_key", "keys", "created"]
+        return facts if obj else []
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in ("note", "alert_emails"):

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.bare import bare
+from tests.faults.changes import changes
 from tests.faults.churn import churn
 from tests.faults.contention import contention
 from tests.faults.cuts import cuts
@@ -29,6 +30,7 @@ from tests.faults.disconnects import disconnects
 from tests.faults.drain import drain
 from tests.faults.duplicates import duplicates
 from tests.faults.kills import kills
+from tests.faults.limits import limit_kills, limits, redis_dies
 from tests.faults.locked import locked
 from tests.faults.malformed import malformed
 from tests.faults.outage import outage
@@ -89,6 +91,31 @@ PROOFS: dict[str, Proof] = {
         "A revoked key is refused by every worker within a second",
         partial(revocation, 3, workers=2),
         partial(revocation, 20, workers=4),
+    ),
+    "changes": Proof(
+        "A revocation, a changed limit and a suspension reach every worker within a second",
+        partial(changes, 2, workers=2),
+        partial(changes, 100, workers=4),
+    ),
+    "limits": Proof(
+        "Limits hold exactly over all workers of a host, at ten times the load and more",
+        partial(limits, 5, workers=2),
+        partial(limits, 60, workers=4),
+    ),
+    "shared limits": Proof(
+        "So they do when they are counted in Redis",
+        partial(limits, 5, workers=2, shared=True),
+        partial(limits, 60, workers=4, shared=True),
+    ),
+    "redis": Proof(
+        "Redis may die under load: no request fails or waits because of it",
+        partial(redis_dies, 2, workers=2),
+        partial(redis_dies, 20, workers=4),
+    ),
+    "limit kills": Proof(
+        "What ran in a killed worker keeps no place taken",
+        partial(limit_kills, 10),
+        partial(limit_kills, 100),
     ),
     "locked": Proof(
         "A locked database stops no request and loses no record",

@@ -44,7 +44,7 @@ def revocation(times: int, workers: int) -> Report:
 async def _revoked(stage: Stage, key: str) -> tuple[list[Seen], int]:
     """What the clients saw, and how many workers served them."""
     over, seen = asyncio.Event(), list[Seen]()
-    clients = await _spread(stage, key)
+    clients = await spread(stage, key)
     reached = sum(connections(pid, stage.port) > 0 for pid in stage.server.workers())
 
     async def ask_on(client: Client) -> None:
@@ -61,7 +61,7 @@ async def _revoked(stage: Stage, key: str) -> tuple[list[Seen], int]:
     return seen, reached
 
 
-async def _spread(stage: Stage, key: str) -> list[Client]:
+async def spread(stage: Stage, key: str) -> list[Client]:
     """Connections to every worker: the kernel gives each to whichever worker is free, so try until all have one."""
     deadline = time.monotonic() + 10
     while True:

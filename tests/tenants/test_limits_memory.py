@@ -15,7 +15,7 @@ import pytest
 
 from tenants import limits_memory
 from tenants.limits import SLACK, Limit, Unit
-from tenants.limits_memory import MemoryStore
+from tenants.limits_memory import MemoryStore, look
 from tests.live import REPO, until
 from tests.tenants.test_limits import SECOND, Clock, at_once, granted, rpm
 
@@ -159,4 +159,13 @@ def test_the_wait_for_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
     assert store.take_now([(rpm(1), 1)]).refused is None
     until(lambda: holder.poll() is not None and killer.poll() is not None, 10)
     holder.stdout.close()
+    store.close()
+
+
+def test_anyone_on_the_host_can_look(tmp_path: Path) -> None:
+    assert look(tmp_path, [rpm(5)])[0].remaining == 5, "no table yet"
+    store = MemoryStore(tmp_path)
+    for _ in range(3):
+        store.take_now([(rpm(5), 1), (at_once(9), 1)])
+    assert [each.remaining for each in look(tmp_path, [rpm(5), at_once(9), rpm(7, "tenant")])] == [2, 6, 7]
     store.close()
