@@ -7,7 +7,7 @@ import asyncio
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Any
 
 from bridge.errors import ApiError
 
@@ -22,50 +22,11 @@ PIECE = 256 * 1024
 _WINDOW = {int(zstd.DecompressionParameter.window_log_max): 23}
 
 
-class _Decoder(Protocol):
-    """Of one frame: `unused_data` is what follows its end."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def step(self, data: bytes) -> tuple[bytes, bytes]:
-        """The next piece, and the data that is still to be read."""
-
-
-class _Gzip:
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    def step(self, data: bytes) -> tuple[bytes, bytes]:
-        return self._inner.decompress(data, PIECE), self._inner.unconsumed_tail
-
-
-class _Zstd:
-    def __init__(self) -> None:
-        self._inner = zstd.ZstdDecompressor(options=_WINDOW)
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    def step(self, data: bytes) -> tuple[bytes, bytes]:
-        return self._inner.decompress(data, PIECE), b""  # it keeps what it has not read
-
-
-_DECODERS: dict[str, Callable[[], _Decoder]] = {"gzip": _Gzip, "zstd": _Zstd}
+# Decoders of one frame. gzip's leaves what it has not read (`unconsumed_tail`), zstd's keeps it.
+_DECODERS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "zstd": lambda: zstd.ZstdDecompressor(options=_WINDOW),
+}
 
 
 async def pieces(content: bytes, encoding: str) -> AsyncIterator[bytes]:
@@ -75,9 +36,10 @@ async def pieces(content: bytes, encoding: str) -> AsyncIterator[bytes]:
         decoder = _DECODERS[encoding]()
         while not decoder.eof:
             try:
-                piece, rest = decoder.step(rest)
+                piece: bytes = decoder.decompress(rest, PIECE)
             except (zlib.error, zstd.ZstdError):
                 raise _broken(encoding) from None
+            rest = getattr(decoder, "unconsumed_tail", b"")
             if not piece and not rest and not decoder.eof:
                 raise _broken(encoding)
             yield piece

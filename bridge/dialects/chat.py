@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.dialects import checks, content, history, reading, schema, shapes, tools
+from bridge.dialects import checks, history, reading, schema, shapes, tools
 from bridge.dialects.names import Names
 from bridge.dialects.params import PARAMS
 from bridge.errors import ApiError
@@ -60,7 +60,9 @@ def read(body: Any, model: str | None = None, receipt: Receipt | None = None) ->
     allowance = schema.Allowance()  # the form of the answer comes first: without it the answer is another
     wanted = tools.read_form(body.get("response_format"), "response_format", receipt, allowance)
     offered = tools.read(body, names, receipt, allowance)
-    _messages(body, request, wanted.instruction, names, receipt)
+    if "messages" not in body:
+        raise checks.missing("messages")
+    reading.say(history.read(body["messages"], names, receipt), request, wanted)
     reading.limit(body, request, "max_completion_tokens", "max_tokens")
     reading.stops(body, request, receipt)
     reading.sampling(body, request)
@@ -98,16 +100,6 @@ def choices(body: dict[str, Any]) -> int:
         text = f"Invalid 'n': integer above maximum value. Expected a value <= {MOST_CHOICES}, but got {count} instead."
         raise ApiError("above_max", text, "n")
     return count
-
-
-def _messages(body: dict[str, Any], request: dict[str, Any], instruction: str, names: Names, receipt: Receipt) -> None:
-    if "messages" not in body:
-        raise checks.missing("messages")
-    system, request["messages"] = history.read(body["messages"], names, receipt)
-    if instruction:
-        system = [*system, content.text_block(instruction)]
-    if system:
-        request["system"] = system
 
 
 def _context_management(given: Any) -> dict[str, Any]:

@@ -84,6 +84,15 @@ def end_user(body: Body) -> str:
     return value if isinstance(value, str) else str(value)
 
 
+def say(said: tuple[list[content.Block], list[Body]], request: Body, wanted: tools.AnswerForm) -> None:
+    """The system prompt and the turns; and how to answer, where only an instruction asks for that."""
+    system, request["messages"] = said
+    if wanted.instruction:
+        system = [*system, content.text_block(wanted.instruction)]
+    if system:
+        request["system"] = system
+
+
 def offer(offered: tools.ToolSet, request: Body) -> None:
     if offered.tools:
         request["tools"] = offered.tools

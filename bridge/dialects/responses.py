@@ -64,7 +64,10 @@ def read(body: Any, seal: Seal = NO_SEAL) -> Reading:
     allowance = schema.Allowance()
     wanted = tools.read_form(text.get("format"), "text.format", receipt, allowance)
     offered = responses_tools.Tools(names, places, receipt, allowance).read(body, items.tools)
-    _say(body, request, messages, wanted.instruction, receipt)
+    if body.get("instructions") is not None:
+        told = content.read(body["instructions"], "instructions", "system", receipt)
+        messages = [history.Message("system", told), *messages]
+    reading.say(history.conversation(messages, "input", receipt), request, wanted)
     reading.limit(body, request, "max_output_tokens")
     reading.stops(body, request, receipt)
     reading.sampling(body, request)
@@ -92,18 +95,6 @@ def _refuse_stored(body: Body) -> None:
             "whole conversation in 'input', with the output items of earlier answers, and 'store': false."
         )
         raise ApiError("previous_response", text, "previous_response_id")
-
-
-def _say(body: Body, request: Body, messages: list[history.Message], instruction: str, receipt: Receipt) -> None:
-    told = body.get("instructions")
-    if told is not None:
-        blocks = content.read(told, "instructions", "system", receipt)
-        messages = [history.Message("system", blocks), *messages]
-    system, request["messages"] = history.conversation(messages, "input", receipt)
-    if instruction:
-        system = [*system, content.text_block(instruction)]
-    if system:
-        request["system"] = system
 
 
 def _display(body: Body, request: Body) -> str:
