@@ -43,7 +43,10 @@ class Items:
             raise checks.wrong_type("input", "one of a string or an array of objects", given)
         items = [checks.an_object(item, f"input[{index}]") for index, item in enumerate(given)]
         messages = [message for index, item in enumerate(items) if (message := self._item(item, index, items))]
-        return _without_last_thoughts(messages)
+        kept = _without_last_thoughts(messages)
+        if len(kept) < len(messages):
+            self._receipt.add("input.reasoning", "dropped")
+        return kept
 
     def _item(self, item: Item, index: int, items: list[Item]) -> Message | None:
         path = f"input[{index}]"
