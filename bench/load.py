@@ -1,6 +1,6 @@
 """A load generator that checks every answer: closed loop at a fixed concurrency, or streams that live side by side.
 
-    python -m bench.load URL KEY MODEL CONCURRENCY SECONDS [--stream] [--rate N] [--body N]
+    python -m bench.load URL KEY MODEL SCRIPT CONCURRENCY SECONDS [--stream] [--rate N] [--body N]
 
 Prints one JSON object: requests and chunks a second, percentiles in milliseconds of the whole time, of the first token
 and of what each paced chunk took from upstream's write to here, and what was wrong with an answer, by kind.
@@ -108,13 +108,13 @@ class Client(asyncio.Protocol):
         self.transport.close()
 
 
-def message(url: str, key: str, model: str, stream: bool, size: int) -> bytes:
+def message(url: str, key: str, model: str, script: str, stream: bool, size: int) -> bytes:
     """The request, whole: a system prompt and five turns of 1.3 KB, or more of them."""
     parts = urlsplit(url)
     turn = "Please look at the following and say what you think of it, in a sentence or two. " * 3
     roles = ["user", "assistant"]
     turns = [{"role": roles[n % 2], "content": turn} for n in range(max(5, size // len(turn) // 2 * 2 + 1))]
-    messages = [{"role": "system", "content": "You are a helpful assistant."}, *turns]
+    messages = [{"role": "system", "content": f"You are a helpful assistant. ({script})"}, *turns]
     body = json.dumps({"model": model, "messages": messages, "stream": stream, "max_tokens": 256}).encode()
     head = (
         f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nauthorization: Bearer {key}\r\n"
@@ -137,9 +137,9 @@ def percentiles(values: list[float]) -> dict[str, float]:
 async def run(options: argparse.Namespace) -> dict[str, object]:
     loop = asyncio.get_running_loop()
     seen = Seen()
-    request = message(options.url, options.key, options.model, options.stream, options.body)
+    request = message(options.url, options.key, options.model, options.script, options.stream, options.body)
     parts = urlsplit(options.url)
-    tokens = int(options.model.split("bench-")[1].split("-")[0])
+    tokens = int(options.script.split("-")[1])
     begun = time.monotonic()
     until = begun + options.seconds
     clients = []
@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("key")
     parser.add_argument("model")
+    parser.add_argument("script", help="bench-TOKENS-DELAY-RATE, for bench/upstream.py")
     parser.add_argument("concurrency", type=int)
     parser.add_argument("seconds", type=float)
     parser.add_argument("--stream", action="store_true")

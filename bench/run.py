@@ -31,10 +31,10 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the results. The model says what the fake upstream does (bench/upstream.py)."""
+    """One line of the results. The script says what the fake upstream does (bench/upstream.py)."""
 
     name: str
-    model: str
+    script: str
     concurrency: int
     stream: bool = False
     rate: float = 0.0
@@ -43,18 +43,18 @@ class Case:
 
 
 CASES = (
-    Case("whole-1", "claude-bench-32-0-0", 1),
-    Case("whole-32", "claude-bench-32-0-0", 32),
-    Case("whole-256", "claude-bench-32-0-0", 256),
-    Case("latency-300", "claude-bench-32-100-0", 64, rate=300),
-    Case("burst-1", "claude-bench-32-0-0", 1, stream=True),
-    Case("burst-32", "claude-bench-32-0-0", 32, stream=True),
-    Case("burst-long-32", "claude-bench-512-0-0", 32, stream=True),
-    Case("paced-100", "claude-bench-100-0-20", 100, stream=True, seconds=12),
-    Case("paced-500", "claude-bench-100-0-20", 500, stream=True, seconds=14),
-    Case("paced-1000", "claude-bench-100-0-20", 1000, stream=True, seconds=16),
-    Case("paced-1500", "claude-bench-100-0-20", 1500, stream=True, seconds=18),
-    Case("body-1mb", "claude-bench-32-0-0", 1, body=1_000_000),
+    Case("whole-1", "bench-32-0-0", 1),
+    Case("whole-32", "bench-32-0-0", 32),
+    Case("whole-256", "bench-32-0-0", 256),
+    Case("latency-300", "bench-32-100-0", 64, rate=300),
+    Case("burst-1", "bench-32-0-0", 1, stream=True),
+    Case("burst-32", "bench-32-0-0", 32, stream=True),
+    Case("burst-long-32", "bench-512-0-0", 32, stream=True),
+    Case("paced-100", "bench-100-0-20", 100, stream=True, seconds=12),
+    Case("paced-500", "bench-100-0-20", 500, stream=True, seconds=14),
+    Case("paced-1000", "bench-100-0-20", 1000, stream=True, seconds=16),
+    Case("paced-1500", "bench-100-0-20", 1500, stream=True, seconds=18),
+    Case("body-1mb", "bench-32-0-0", 1, body=1_000_000),
 )
 
 
@@ -66,6 +66,7 @@ class System:
     url: str
     key: str
     pid: int
+    model: str = "claude-haiku-4-5"
 
 
 def free_port() -> int:
@@ -136,8 +137,8 @@ def measure(system: System, case: Case, seconds: float) -> dict[str, Any]:
     """One case: a second to warm up, then the run."""
 
     def load(duration: float) -> dict[str, Any]:
-        command = [sys.executable, "-m", "bench.load", system.url, system.key, case.model, str(case.concurrency)]
-        command += [str(duration), "--rate", str(case.rate), "--body", str(case.body)]
+        command = [sys.executable, "-m", "bench.load", system.url, system.key, system.model, case.script]
+        command += [str(case.concurrency), str(duration), "--rate", str(case.rate), "--body", str(case.body)]
         command += ["--stream"] if case.stream else []
         done = subprocess.run(["taskset", "--cpu-list", "0", *command], cwd=HERE, capture_output=True, timeout=300)
         if done.returncode:
@@ -185,7 +186,7 @@ def bridge(upstream: str, folder: Path) -> Iterator[System]:
     env = bridge_env(upstream, folder / "bridge", port)
     manage = [sys.executable, "manage.py"]
     with process([*manage, "serve", "--migrate"], 1, env, port, folder / "bridge.log") as pid:
-        limits = []
+        limits = ["--rpm", "10000000", "--tpm", "2000000000", "--concurrency", "100000"]
         budget = ["--budget", "1000000:month"] if os.environ.get("BENCH_BUDGET") else []
         issued = subprocess.run(
             [*manage, "issue_key", "bench", "load", *limits, *budget],

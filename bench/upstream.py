@@ -2,7 +2,7 @@
 
     python -m bench.upstream PORT
 
-The model says what comes back: `claude-bench-T-D-R` is T text deltas, D milliseconds before the first byte, R deltas a
+A marker in the prompt says what comes back: `bench-T-D-R` is T text deltas, D milliseconds before the first byte, R deltas a
 second (0: all at once). A paced delta is the moment it was written, in microseconds of the monotonic clock, which is
 one for all processes of a machine: whoever reads it knows how long it travelled.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import httptools
 import uvloop
 
-_MODEL = re.compile(rb'"model":\s*"[^"]*?bench-(\d+)-(\d+)-(\d+)"')
+_SCRIPT = re.compile(rb"bench-(\d+)-(\d+)-(\d+)")
 _STREAM = re.compile(rb'"stream":\s*true')
 _USAGE = {"input_tokens": 210, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
 _HEAD = b"HTTP/1.1 200 OK\r\nrequest-id: req_bench\r\ncontent-type: %b\r\n"
@@ -89,7 +89,7 @@ class Upstream(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         body, self.body = b"".join(self.body), []
-        asked = _MODEL.search(body)
+        asked = _SCRIPT.search(body)
         tokens, delay, rate = map(int, asked.groups()) if asked else (1, 0, 0)
         answer = self.paced if rate else self.at_once
         streamed = _STREAM.search(body) is not None

@@ -18,6 +18,9 @@ from tenants.money import Factor, PriceRow, Rates, per_token
 WEB_SEARCH = 10  # dollars per thousand, with every model (platform.claude.com/docs/en/about-claude/pricing)
 
 
+UNKNOWN_NAMES = 1000  # that are remembered
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One row of models.toml: limits in tokens, and what a request to it may hold."""
@@ -50,6 +53,7 @@ class Catalog:
         self._models = {row.id: row for row in rows}
         self._by_name = {name: row for row in self._models.values() for name in row.names}
         self._newest = newest
+        self._unknown: dict[str, Model] = {}
 
     @property
     def models(self) -> list[Model]:
@@ -58,7 +62,12 @@ class Catalog:
 
     def resolve(self, name: str) -> Model:
         """The model of that name. An unknown one gets the newest generation's rules: upstream decides if it exists."""
-        return self._by_name.get(name) or replace(self._newest, id=name, known=False)
+        model = self._by_name.get(name) or self._unknown.get(name)
+        if model is None:
+            if len(self._unknown) >= UNKNOWN_NAMES:  # anybody may ask for anything
+                self._unknown.clear()
+            model = self._unknown[name] = replace(self._newest, id=name, known=False)
+        return model
 
     def allowed(self, name: str, allow_list: frozenset[str] | None) -> Model:
         """The model, if the key may use it. Refused like one that does not exist: a key sees only its own models."""
