@@ -84,6 +84,15 @@ def test_a_golden_request(name: str) -> None:
 
 
 @pytest.mark.parametrize("model", bodies.NAMES)
+@pytest.mark.parametrize("name", golden.RESPONSES_ACCEPTED)
+def test_a_golden_request_of_the_responses_api_for_every_model(name: str, model: str) -> None:
+    reading = golden.translated_response({**golden.response_body(golden.RESPONSES_ACCEPTED[name]), "model": model})
+    found = golden.CATALOG.resolve(model)
+    assert errors(reading.request, found) == []
+    assert rules.problems(reading.request, found) == []
+
+
+@pytest.mark.parametrize("model", bodies.NAMES)
 @pytest.mark.parametrize("number", range(len(bodies.GOOD)))
 def test_the_seeds_of_the_fuzz_for_every_model(number: int, model: str) -> None:
     check({**bodies.GOOD[number], "model": model})
