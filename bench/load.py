@@ -108,7 +108,7 @@ class Client(asyncio.Protocol):
         self.transport.close()
 
 
-def message(url: str, key: str, model: str, script: str, stream: bool, size: int) -> bytes:
+def message(url: str, key: str, model: str, script: str, stream: bool, size: int, headers: list[str]) -> bytes:
     """The request, whole: a system prompt and five turns of 1.3 KB, or more of them."""
     parts = urlsplit(url)
     turn = "Please look at the following and say what you think of it, in a sentence or two. " * 3
@@ -120,12 +120,8 @@ def message(url: str, key: str, model: str, script: str, stream: bool, size: int
         f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nauthorization: Bearer {key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
     )
-    for extra in PORTKEY if key.startswith("portkey:") else ():
-        head += extra.replace("{upstream}", key.removeprefix("portkey:")) + "\r\n"
+    head += "".join(f"{header}\r\n" for header in headers)
     return head.encode() + b"\r\n" + body
-
-
-PORTKEY = ("x-portkey-provider: anthropic", "x-portkey-custom-host: {upstream}/v1", "x-api-key: none")
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
@@ -137,7 +133,9 @@ def percentiles(values: list[float]) -> dict[str, float]:
 async def run(options: argparse.Namespace) -> dict[str, object]:
     loop = asyncio.get_running_loop()
     seen = Seen()
-    request = message(options.url, options.key, options.model, options.script, options.stream, options.body)
+    request = message(
+        options.url, options.key, options.model, options.script, options.stream, options.body, options.header
+    )
     parts = urlsplit(options.url)
     tokens = int(options.script.split("-")[1])
     begun = time.monotonic()
@@ -178,6 +176,7 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--body", type=int, default=0)
+    parser.add_argument("--header", action="append", default=[])
     print(json.dumps(uvloop.run(run(parser.parse_args()))))
 
 

@@ -12,19 +12,18 @@ import argparse
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent.parent
+from bench.peers import PEERS
+from bench.servers import HERE, System, bridge, direct, floor, free_port, process
+
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -58,58 +57,6 @@ CASES = (
 )
 
 
-@dataclass
-class System:
-    """What is measured: where to send, with what key, and whose CPU and memory count."""
-
-    name: str
-    url: str
-    key: str
-    pid: int
-    model: str = "claude-haiku-4-5"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@contextmanager
-def process(command: Sequence[str], core: int, env: dict[str, str], port: int, log: Path) -> Iterator[int]:
-    """A server pinned to a core, until it answers on its port; stopped with its group at the end."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            sys.exit(f"port {port} is taken: a stale server would be measured")
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            ["taskset", "--cpu-list", str(core), *command],
-            env=env, cwd=HERE, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
-        try:
-            wait_for(port, child, log)
-            yield child.pid
-        finally:
-            os.killpg(child.pid, signal.SIGTERM)
-            try:
-                child.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-
-
-def wait_for(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(1200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if child.poll() is not None:
-            break
-        time.sleep(0.1)
-    sys.exit(f"a server did not start:\n{log.read_text()[-3000:]}")
-
-
 def group(pid: int) -> Iterator[Path]:
     """The processes of this session."""
     for entry in Path("/proc").glob("[0-9]*"):
@@ -140,6 +87,7 @@ def measure(system: System, case: Case, seconds: float) -> dict[str, Any]:
         command = [sys.executable, "-m", "bench.load", system.url, system.key, system.model, case.script]
         command += [str(case.concurrency), str(duration), "--rate", str(case.rate), "--body", str(case.body)]
         command += ["--stream"] if case.stream else []
+        command += [f"--header={header}" for header in system.headers]
         done = subprocess.run(["taskset", "--cpu-list", "0", *command], cwd=HERE, capture_output=True, timeout=300)
         if done.returncode:
             sys.exit(done.stderr.decode())
@@ -161,62 +109,7 @@ def measure(system: System, case: Case, seconds: float) -> dict[str, Any]:
     return result
 
 
-# --- The systems
-
-
-@contextmanager
-def direct(upstream: str, folder: Path) -> Iterator[System]:
-    """Nothing in between: what the harness itself costs."""
-    yield System("direct", upstream + "/v1/messages", "none", os.getpid())
-
-
-@contextmanager
-def floor(upstream: str, folder: Path) -> Iterator[System]:
-    port = free_port()
-    env = bridge_env(upstream, folder / "floor", port) | {"FLOOR_UPSTREAM": upstream}
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:proxysite.server", "bench.floor:application"]
-    with process(command, 1, env, port, folder / "floor.log") as pid:
-        yield System("floor", f"http://127.0.0.1:{port}/v1/chat/completions", "none", pid)
-
-
-@contextmanager
-def bridge(upstream: str, folder: Path) -> Iterator[System]:
-    """As documented for production: live keys, authentication, limits, journal and ledger on."""
-    port = free_port()
-    env = bridge_env(upstream, folder / "bridge", port)
-    manage = [sys.executable, "manage.py"]
-    with process([*manage, "serve", "--migrate"], 1, env, port, folder / "bridge.log") as pid:
-        limits = ["--rpm", "10000000", "--tpm", "2000000000", "--concurrency", "100000"]
-        budget = ["--budget", "1000000:month"] if os.environ.get("BENCH_BUDGET") else []
-        issued = subprocess.run(
-            [*manage, "issue_key", "bench", "load", *limits, *budget],
-            env=env, cwd=HERE, capture_output=True, text=True,
-        )  # fmt: skip
-        if issued.returncode:
-            sys.exit(issued.stderr)
-        yield System("bridge", f"http://127.0.0.1:{port}/v1/chat/completions", issued.stdout.split()[-1], pid)
-
-
-def bridge_env(upstream: str, data: Path, port: int) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "DATABASE_URL", "BENCH_BUDGET") if name in os.environ}
-    kept |= {name: value for name, value in os.environ.items() if name.startswith("BRIDGE_BENCH_")}
-    secrets = dict.fromkeys(("SECRET_KEY", "KEY_PEPPERS", "ENCRYPTION_KEYS", "AUDIT_KEY"), "x" * 48)
-    return {
-        **kept,
-        **(secrets if "DATABASE_URL" in os.environ else {}),
-        "DATA_DIR": str(data),
-        "PORT": str(port),
-        "HOST": "127.0.0.1",
-        "WEB_CONCURRENCY": "1",
-        "UPSTREAM": "anthropic",
-        "ANTHROPIC_API_KEY": "sk-ant-bench",
-        "ANTHROPIC_BASE_URL": upstream,
-        "MAX_IN_FLIGHT": "5000",
-        "LOG_FORMAT": "text",
-    }
-
-
-SYSTEMS = {"direct": direct, "floor": floor, "bridge": bridge}
+SYSTEMS = {"direct": direct, "floor": floor, "bridge": bridge, **PEERS}
 
 
 def line(system: str, case: Case, result: dict[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
     python -m bench.upstream PORT
 
-A marker in the prompt says what comes back: `bench-T-D-R` is T text deltas, D milliseconds before the first byte, R deltas a
-second (0: all at once). A paced delta is the moment it was written, in microseconds of the monotonic clock, which is
-one for all processes of a machine: whoever reads it knows how long it travelled.
+A marker in the prompt says what comes back: `bench-T-D-R` is T text deltas, D milliseconds before the first byte, R
+deltas a second (0: all at once). A paced delta is the moment it was written, in microseconds of the monotonic clock,
+which is one for all processes of a machine: whoever reads it knows how long it travelled.
 """
 
 from __future__ import annotations
