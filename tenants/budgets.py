@@ -26,7 +26,7 @@ from tenants.values import BudgetRule
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 1.0  # how long a reservation may take before the database counts as away
+PATIENCE_SECONDS = 3.0  # how long a reservation may take before the database counts as away, and not merely as busy
 PROBE_SECONDS = 0.5  # between looks whether it is back
 BEAT_SECONDS = 10.0
 STEADY_SECONDS = 60.0  # of beats without failure before this process judges others: they had trouble when it had
