@@ -124,6 +124,8 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
     target, model = services.chosen(call.caller, question.alias)
     end_user = pseudonym(call.caller.tenant_id, question.end_user)
     request = {**question.fit(model, end_user), "model": target}
+    if not call.caller.idempotent and asked.header("idempotency-key"):
+        question.receipt.add("idempotency-key", "ignored")
     _apply_rights(call.caller, dialect, question, request)
     upstream = services.upstream(call.caller)
     call.belongings = services.belongings(call.caller)

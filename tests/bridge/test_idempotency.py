@@ -56,11 +56,13 @@ async def test_another_request_under_the_same_name_is_refused(stage: Stage) -> N
     assert len(stage.transport.requests) == 1
 
 
-async def test_without_the_keys_consent_the_header_means_nothing(stage: Stage) -> None:
+async def test_without_the_keys_consent_the_header_is_named_on_the_receipt_and_does_nothing(stage: Stage) -> None:
     await sync_to_async(ApiKey.objects.update)(idempotent=False)
     await stage.app._gate.poll()
     for _ in range(2):
-        assert "idempotent-replayed" not in (await ask(stage)).headers
+        got = await ask(stage)
+        assert "idempotent-replayed" not in got.headers
+        assert "idempotency-key=ignored" in got.headers["x-bridge-compat"]
     assert len(stage.transport.requests) == 2 and await kept() == []
 
 
