@@ -1,6 +1,6 @@
 """Runs the heavy proofs, says what came of them and, if asked, writes it down.
 
-    python -m tests.faults.proof [--full] [--only NAME]… [--write docs/proof.md]
+    python -m tests.faults.proof [--full] [--only NAME]… [--write docs/proof.md]     replaces the results of these
 
 Each proof drives a real server in front of a fake Anthropic, on this machine alone. Without --full it is a sample of a
 minute or two, as CI runs it. The exit code is 1 if a limit does not hold. Seeds are fixed and printed.
@@ -203,7 +203,8 @@ def main() -> int:
     failed = [each.name for each in runs if not each.report.holds]
     print(f"\n{len(runs) - len(failed)} of {len(runs)} proofs hold" + (f"; not {', '.join(failed)}" if failed else ""))
     if options.write:
-        options.write.write_text(page(runs, options.full))
+        before = options.write.read_text() if options.write.exists() else ""
+        options.write.write_text(page(runs, options.full, before))
     return 1 if failed else 0
 
 
@@ -218,21 +219,36 @@ def run(name: str, full: bool) -> Run:
     return Run(name, report, time.monotonic() - started)
 
 
-def page(runs: list[Run], full: bool) -> str:
-    """The results as Markdown."""
-    size = "in full (`make proof`)" if full else "as a sample"
-    lines = ["# Proof", "", f"Run {size} by `python -m tests.faults.proof`. {machine()}.", ""]
-    lines += ["| proof | | what it promises | took |", "|---|---|---|---|"]
-    lines += [
-        f"| [{each.name}](#{each.name}) | {_verdict(each)} | {PROOFS[each.name].promise} | {each.seconds:.0f} s |"
-        for each in runs
+def page(runs: list[Run], full: bool, before: str = "") -> str:
+    """The results as Markdown. Proofs that were not run now keep the section that they had in the page `before`."""
+    kept = {name: section for name, section in _sections(before) if name in PROOFS}
+    sections = {**kept, **{each.name: _section(each, full) for each in runs}}
+    names = [name for name in PROOFS if name in sections]
+    lines = [
+        "# Proof",
+        "",
+        "Each section says when, at which commit and where it was run: `make proof` runs all in full.",
+        "",
     ]
-    for each in runs:
-        lines += ["", f"## {each.name}", "", f"{PROOFS[each.name].promise}. {_sentence(each.report.ran)}", ""]
-        lines += ["| figure | value | limit | |", "|---|---|---|---|"]
-        lines += [f"| {f.what} | {f.value} | {f.limit} | {_mark(f)} |" for f in each.report.figures]
-        if each.report.evidence:
-            lines += ["", "```text", *each.report.evidence, "```"]
+    lines += ["| proof | | what it promises |", "|---|---|---|"]
+    lines += [
+        f"| [{name}](#{name.replace(' ', '-')}) | {sections[name].split(',', 1)[0].strip()} | {PROOFS[name].promise} |"
+        for name in names
+    ]
+    return "\n".join(lines) + "\n" + "".join(f"\n## {name}\n\n{sections[name]}" for name in names)
+
+
+def _sections(text: str) -> list[tuple[str, str]]:
+    parts = text.split("\n## ")[1:]
+    return [(name.strip(), section.strip("\n") + "\n") for name, _, section in (part.partition("\n") for part in parts)]
+
+
+def _section(each: Run, full: bool) -> str:
+    lines = [f"{_verdict(each)}, {'in full' if full else 'a sample'}, {each.seconds:.0f} s. {machine()}.", ""]
+    lines += [_sentence(each.report.ran), "", "| figure | value | limit | |", "|---|---|---|---|"]
+    lines += [f"| {f.what} | {f.value} | {f.limit} | {_mark(f)} |" for f in each.report.figures]
+    if each.report.evidence:
+        lines += ["", "```text", *each.report.evidence, "```"]
     return "\n".join(lines) + "\n"
 
 
@@ -247,7 +263,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="in full, some ten minutes, instead of a sample")
     parser.add_argument("--only", action="append", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the results there as Markdown")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="write the results there, beside older ones of others"
+    )
     return parser.parse_args()
 
 

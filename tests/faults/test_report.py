@@ -51,8 +51,22 @@ def test_the_page_has_every_figure_and_says_where_it_is_from(monkeypatch: pytest
     monkeypatch.setitem(proof.PROOFS, "good", Proof("All is well", partial(Report, ""), partial(Report, "")))
     monkeypatch.setitem(proof.PROOFS, "bad", Proof("All is lost", partial(Report, ""), partial(Report, "")))
     page = proof.page([Run("good", held, 1.2), Run("bad", failed, 3.4)], full=True)
-    assert "| [good](#good) | pass | All is well | 1 s |" in page
-    assert "| [bad](#bad) | **fail** | All is lost | 3 s |" in page
+    assert "| [good](#good) | pass | All is well |" in page
+    assert "| [bad](#bad) | **fail** | All is lost |" in page
+    assert "**fail**, in full, 3 s." in page
     assert "| lost | 1 | = 0 | **fail** |" in page
     assert "lost: number 7" in page
     assert "commit" in page and "cores" in page
+
+
+def test_what_was_not_run_again_keeps_what_the_page_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, failed = Report("ten of ten"), Report("nine of ten")
+    failed.none_of("lost", ["number 7"])
+    for name in ("first", "second"):
+        monkeypatch.setitem(proof.PROOFS, name, Proof(f"The {name} holds", partial(Report, ""), partial(Report, "")))
+    before = proof.page([Run("first", failed, 1), Run("second", held, 2)], full=True)
+    after = proof.page([Run("first", held, 3)], full=False, before=before)
+    assert "| [first](#first) | pass |" in after and "pass, a sample, 3 s." in after
+    assert "| [second](#second) | pass |" in after and "pass, in full, 2 s." in after
+    assert "number 7" not in after
+    assert proof.page([], full=True, before=after) == after
