@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from tenants.alerts import Alert, check_emails, check_webhook
 from tenants.aliases import ModelAlias
@@ -17,9 +18,11 @@ from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
 from tenants.limited import Limited
 from tenants.limits import Limit
+from tenants.memberships import Membership
 from tenants.pricing import ModelPrice
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.replays import Replay
+from tenants.roles import EVERYTHING, SITE_ROLES, Scope, at_a_tenant
 from tenants.spending import Budget, BudgetWindow, Hold, Holder
 from tenants.usage import UsageDay
 from tenants.windows import check_zone
@@ -36,6 +39,9 @@ class User(Audited, AbstractUser):
 
     must_change_password = models.BooleanField(
         default=False, help_text="Asked for a password of their own before anything else."
+    )
+    role = models.CharField(
+        "role on the whole site", max_length=20, blank=True, choices=[("", "None"), *SITE_ROLES], default=""
     )
 
     objects: ClassVar[People] = People()
@@ -54,6 +60,24 @@ class User(Audited, AbstractUser):
         if changed := [name for name in after if after[name] != before[name]]:
             old, new = ({name: told[name] for name in changed} for told in (before, after))
             AuditEvent.objects.append("user.permissions_changed", self, before=old, after=new)
+
+    @cached_property
+    def places(self) -> dict[int | None, frozenset[str]]:
+        """What they may do at single tenants, by the tenant's id."""
+        if self.pk is None:
+            return {}
+        return {tenant: at_a_tenant(role) for tenant, role in self.memberships.values_list("tenant_id", "role")}
+
+    def scope(self, *permissions: str) -> Scope:
+        """Where any of these permissions holds for them."""
+        from tenants.backend import RoleBackend  # it needs this class
+
+        if not self.is_active:
+            return Scope()
+        if self.is_superuser or RoleBackend().everywhere(self).intersection(permissions):
+            return EVERYTHING
+        wanted = set(permissions)
+        return Scope(frozenset(tenant for tenant, may in self.places.items() if tenant and wanted & may))
 
     def save(self, *args: Any, action: str = "", **kwargs: Any) -> None:
         """A new password is told as that; the same one under a newer hash (Django's doing) as a mere change."""
@@ -135,6 +159,6 @@ class Tenant(Limited, GateModel):
 
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
-    "Installation", "Issued", "KeySecret", "ModelAlias", "ModelPrice", "Replay", "RequestRecord", "Tenant",
-    "UpstreamCredential", "UsageDay", "User",
+    "Installation", "Issued", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Replay", "RequestRecord",
+    "Tenant", "UpstreamCredential", "UsageDay", "User",
 ]  # fmt: skip

@@ -90,17 +90,17 @@ def refusals(key: ApiKey, count: int = 10) -> list[RequestRecord]:
     return list(RequestRecord.objects.filter(key=key, state="refused").order_by("-pk")[:count])
 
 
-def refused_credentials() -> list[UpstreamCredential]:
+def refused_credentials(credentials: QuerySet[UpstreamCredential]) -> list[UpstreamCredential]:
     """Tenants' own Anthropic keys that Anthropic does not take."""
-    return list(UpstreamCredential.objects.filter(refused_at__isnull=False).select_related("tenant"))
+    return list(credentials.filter(refused_at__isnull=False).select_related("tenant"))
 
 
-def key_name(key_id: UUID) -> str:
-    return ApiKey.objects.filter(pk=key_id).values_list("name", flat=True).first() or str(key_id)
+def key_name(keys: QuerySet[ApiKey], key_id: UUID) -> str:
+    return keys.filter(pk=key_id).values_list("name", flat=True).first() or str(key_id)
 
 
-def tenant_choices() -> list[tuple[int, str]]:
-    return list(Tenant.objects.values_list("pk", "name"))
+def tenant_choices(tenants: QuerySet[Tenant]) -> list[tuple[int, str]]:
+    return list(tenants.values_list("pk", "name"))
 
 
 # Requests
@@ -159,8 +159,8 @@ def neighbours(request: RequestRecord) -> tuple[UUID | None, UUID | None]:
     return previous, following
 
 
-def latest_requests(count: int = 10) -> list[RequestRecord]:
-    return list(with_names(RequestRecord.objects.order_by("-pk"))[:count])
+def latest_requests(requests: QuerySet[RequestRecord], count: int = 10) -> list[RequestRecord]:
+    return list(with_names(requests.order_by("-pk"))[:count])
 
 
 def as_uuid(text: str) -> UUID | None:
@@ -303,8 +303,8 @@ class Counts:
         return self.live_keys + self.test_keys
 
 
-def counts() -> Counts:
-    tenants: dict[str, Any] = Tenant.objects.aggregate(all=Count("pk"), suspended=Count("suspended_at"))
-    active = keys_in_state(ApiKey.objects.all(), "active")
+def counts(of_tenants: QuerySet[Tenant], of_keys: QuerySet[ApiKey]) -> Counts:
+    tenants: dict[str, Any] = of_tenants.aggregate(all=Count("pk"), suspended=Count("suspended_at"))
+    active = keys_in_state(of_keys, "active")
     keys = active.aggregate(live=Count("pk", filter=Q(mode="live")), test=Count("pk", filter=Q(mode="test")))
-    return Counts(tenants["all"], tenants["suspended"], keys["live"], keys["test"], ApiKey.objects.count())
+    return Counts(tenants["all"], tenants["suspended"], keys["live"], keys["test"], of_keys.count())

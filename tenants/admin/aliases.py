@@ -40,7 +40,7 @@ class ModelAliasAdmin(ConsoleAdmin[ModelAlias]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Unlike keys and tenants, an alias has no history to keep."""
-        return request.user.has_perm("tenants.delete_modelalias")
+        return request.user.has_perm("tenants.delete_modelalias", obj)
 
     @admin.display(description="for", ordering="tenant__name")
     def for_whom(self, alias: ModelAlias) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
@@ -17,25 +17,13 @@ from django.utils.http import urlencode
 
 from tenants import reports
 from tenants.admin import shown
+from tenants.admin.scoping import ScopedAdmin, mine
+from tenants.models import Tenant
 
 M = TypeVar("M", bound=Model)
 
-if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin
-else:
 
-    class ModelAdmin(admin.ModelAdmin):
-        """Django's, which the stubs make generic and the runtime does not."""
-
-        def __class_getitem__(cls, _: object) -> type:
-            return cls
-
-
-# Never part of a lookup, wherever it stands: an answer of "some" or "none" would give it away bit by bit.
-SECRET_COLUMNS = frozenset({"digest", "pepper", "password"})
-
-
-class ConsoleAdmin(ModelAdmin[M]):
+class ConsoleAdmin(ScopedAdmin[M]):
     """Nothing is deleted here: rows are revoked, suspended or deactivated, and their history stays."""
 
     section = ""  # what the navigation and the page's heading call these rows
@@ -54,9 +42,6 @@ class ConsoleAdmin(ModelAdmin[M]):
 
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        return SECRET_COLUMNS.isdisjoint(lookup.split("__")) and super().lookup_allowed(lookup, value, request)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list. A pasted key is replaced by its public id before anything can repeat it."""
@@ -139,7 +124,7 @@ class TenantFilter(SelectFilter):
     everything = "All tenants"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
-        return list(reports.tenant_choices())
+        return list(reports.tenant_choices(mine(request, Tenant)))
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         value = self.value()

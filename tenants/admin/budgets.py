@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from tenants import reports
-from tenants.admin import shown
+from tenants.admin import ceilings, shown
 from tenants.admin.base import TenantFilter
 from tenants.admin.verbs import Verb, VerbAdmin
 from tenants.models import ApiKey, Budget, Tenant
@@ -119,7 +119,12 @@ class BudgetAdmin(VerbAdmin[Budget]):
         obj.pk = Budget.objects.give(obj.key or obj.tenant, obj.window, limit_nanos, by=request.user).pk
 
     def has_change_permission(self, request: HttpRequest, obj: Budget | None = None) -> bool:
-        return (obj is None or obj.removed_at is None) and super().has_change_permission(request, obj)
+        """A tenant's own budget is what whoever looks after that tenant keeps to: they do not set it."""
+        theirs = obj is None or (obj.removed_at is None and (obj.key_id or self.scope(request, "change").everything))
+        return bool(theirs) and super().has_change_permission(request, obj)
+
+    def check_bounds(self, form: Any) -> None:
+        ceilings.check_budget(form)
 
     @admin.display(description="of")
     def whose(self, budget: Budget) -> str:

@@ -176,7 +176,7 @@ class ApiKeyAdmin(LimitsShown, RotationAdmin):
 
     @admin.action(description="Revoke selected keys…", permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
-        rows = [key for key in queryset if REVOKE.applies(key)]
+        rows = [key for key in self.changeable(request, queryset) if REVOKE.applies(key)]
         back = reverse("admin:tenants_apikey_changelist")
         if not rows:
             self.message_user(request, "These keys are revoked already.", messages.INFO)

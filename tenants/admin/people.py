@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import UserCreationForm
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -15,19 +16,39 @@ from django.utils.safestring import SafeString
 from tenants.admin import shown
 from tenants.admin.base import ConsoleAdmin
 from tenants.admin.forms import GivenPasswordForm
-from tenants.models import User
+from tenants.models import Membership, User
+from tenants.roles import Role
 
 # Importing UserAdmin registered it; roles come with a page of their own.
 admin.site.unregister(Group)
 
-POWERS = ["is_active", "is_staff", "is_superuser", "user_permissions"]
+POWERS = ["is_active", "is_staff", "role"]
+ABOVE_ROLES = ["is_superuser", "user_permissions"]
 WORDS = {  # label and help, in place of Django's
     "is_active": ("Active", "Off: cannot sign in. Use this in place of deleting."),
     "is_staff": ("May open the console", ""),
-    "is_superuser": ("Administrator", "May do everything, without being given each permission."),
+    "role": ("Role on the whole site", "None: only what is given at single tenants, below."),
+    "is_superuser": ("Superuser", "May do what no role may. Daily work needs none."),
     "must_change_password": ("Must choose a new password", "Before anything else, at the next sign-in."),
-    "user_permissions": ("Permissions", "What someone who is not an administrator may see and change."),
+    "user_permissions": ("Permissions", "On the whole site, beside what the role gives."),
 }
+
+
+class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
+    """The tenants that someone looks after."""
+
+    model = Membership
+    extra = 1
+    verbose_name, verbose_name_plural = "tenant", "At single tenants"
+    fields = ("tenant", "role")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return _hands_out_power(request, obj)
+
+    has_change_permission = has_delete_permission = has_add_permission
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("tenants.view_user")
 
 
 @admin.register(User)
@@ -38,30 +59,40 @@ class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
     add_form_template = None
     change_password_form = GivenPasswordForm
 
-    list_display = ("username", "full_name", "email", "role", "state", "last_seen")
+    inlines = (MembershipInline,)
+
+    list_display = ("username", "full_name", "email", "may", "state", "last_seen")
     list_filter = ()
     search_fields = ("username", "first_name", "last_name", "email")
     filter_horizontal = ("user_permissions",)
     fieldsets = (
         (None, {"fields": ("username", "first_name", "last_name", "email")}),
-        ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "must_change_password")}),
-        ("Single permissions", {"fields": ("user_permissions",), "classes": ("collapse",)}),
+        ("Access", {"fields": ("role", "is_active", "is_staff", "must_change_password")}),
+        ("Beyond roles", {"fields": ("is_superuser", "user_permissions"), "classes": ("collapse",)}),
         ("Facts", {"fields": ("last_seen", "joined")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "email", "password1", "password2")}),
-        ("Access", {"fields": ("is_staff", "is_superuser", "must_change_password")}),
+        ("Access", {"fields": ("role", "is_staff", "must_change_password")}),
     )
 
     # Only an administrator hands out power, or touches another administrator: a password set is an account taken.
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("memberships__tenant")
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         facts = ["last_seen", "joined"] if obj else []
-        oneself = obj is not None and obj.pk == request.user.pk
-        return facts + (POWERS if oneself or not _is_administrator(request) else [])
+        kept = [] if _hands_out_power(request, obj) else POWERS
+        above = [] if _is_superuser(request) and not _oneself(request, obj) else ABOVE_ROLES
+        return facts + kept + above
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        above = obj is not None and obj.is_superuser and not _is_administrator(request)
+        """A password set is an account taken: only who may hand out a power touches someone who has it."""
+        above = obj is not None and (
+            (obj.is_superuser and not _is_superuser(request))
+            or (bool(obj.role or obj.places) and not _is_admin(request))
+        )
         return not above and super().has_change_permission(request, obj)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -97,11 +128,13 @@ class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
     def full_name(self, person: User) -> str:
         return person.get_full_name() or shown.NONE
 
-    @admin.display(description="role", ordering="is_superuser")
-    def role(self, person: User) -> str:
-        if person.is_superuser:
-            return "Administrator"
-        return "Staff" if person.is_staff else "No access"
+    @admin.display(description="role", ordering="role")
+    def may(self, person: User) -> SafeString | str:
+        site = ["Superuser"] if person.is_superuser else [person.get_role_display()] if person.role else []
+        found = [*site, *(str(membership) for membership in person.memberships.all())]
+        if len(found) > 3:
+            found = [*found[:2], f"and at {len(found) - 2} more tenants"]
+        return shown.lines(found) if person.is_staff else "No access"
 
     @admin.display(description="status", ordering="is_active")
     def state(self, person: User) -> SafeString:
@@ -118,5 +151,18 @@ class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
         return shown.stamp(person.date_joined)
 
 
-def _is_administrator(request: HttpRequest) -> bool:
+def _is_superuser(request: HttpRequest) -> bool:
     return bool(getattr(request.user, "is_superuser", False))
+
+
+def _is_admin(request: HttpRequest) -> bool:
+    return _is_superuser(request) or getattr(request.user, "role", "") == Role.ADMIN
+
+
+def _oneself(request: HttpRequest, person: User | None) -> bool:
+    return person is not None and person.pk == request.user.pk
+
+
+def _hands_out_power(request: HttpRequest, person: User | None) -> bool:
+    """Administrators do, but not to themselves: nobody locks themselves out, or needs to."""
+    return _is_admin(request) and not _oneself(request, person)

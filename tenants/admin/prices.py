@@ -33,7 +33,7 @@ class ModelPriceAdmin(ConsoleAdmin[ModelPrice]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Records keep the price they were made with; the trail keeps what was deleted."""
-        return request.user.has_perm("tenants.delete_modelprice")
+        return request.user.has_perm("tenants.delete_modelprice", obj)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         rows = reports.effective_prices(timezone.now())

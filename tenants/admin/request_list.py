@@ -13,7 +13,8 @@ from django.http import HttpRequest
 
 from tenants import reports
 from tenants.admin.base import SelectFilter
-from tenants.models import RequestRecord
+from tenants.admin.scoping import mine
+from tenants.models import ApiKey, RequestRecord
 from tenants.values import OPEN_STATES, State
 
 SPANS = {
@@ -84,7 +85,7 @@ class KeyFilter(SelectFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
         key_id = reports.as_uuid(self.value() or "")
-        return [(self.value(), reports.key_name(key_id))] if key_id else []
+        return [(self.value(), reports.key_name(mine(request, ApiKey), key_id))] if key_id else []
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         key_id = reports.as_uuid(self.value() or "")

@@ -56,15 +56,20 @@ class ConsoleSite(admin.AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from tenants.admin import connect
         from tenants.admin.requests import brief
+        from tenants.admin.scoping import mine
+        from tenants.models import ApiKey, RequestRecord, Tenant, UpstreamCredential
 
         may = request.user.has_perms
-        counts = reports.counts() if may(["tenants.view_tenant", "tenants.view_apikey"]) else None
-        latest = reports.latest_requests() if may(["tenants.view_requestrecord"]) else None
+        tenants, keys = mine(request, Tenant), mine(request, ApiKey)
+        counts = reports.counts(tenants, keys) if may(["tenants.view_tenant", "tenants.view_apikey"]) else None
+        requests = mine(request, RequestRecord)
+        latest = reports.latest_requests(requests) if may(["tenants.view_requestrecord"]) else None
+        credentials = mine(request, UpstreamCredential, "tenants.view_tenant")
         context = {
             "upstream": connect.upstream(),
             "base_url": connect.base_url(request),
             "counts": counts,
-            "refused": reports.refused_credentials() if counts else [],
+            "refused": reports.refused_credentials(credentials) if counts else [],
             "latest": None if latest is None else [brief(record) for record in latest],
             "next_steps": _next_steps(counts, bool(latest)) if counts and latest is not None else None,
         }

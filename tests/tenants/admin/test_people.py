@@ -9,6 +9,7 @@ from tenants.models import User
 from tests.tenants.admin.conftest import PASSWORD, allowed, signed_in
 
 GIVEN = "a password for the first day"
+NO_TENANT = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
 
 
 @pytest.fixture
@@ -27,6 +28,7 @@ def test_a_new_person_must_choose_a_password(as_alice: Client) -> None:
         "password2": GIVEN,
         "is_staff": "on",
         "must_change_password": "on",
+        **NO_TENANT,
     }
     as_alice.post("/admin/tenants/user/add/", fields)
     dora = User.objects.get(username="dora")
@@ -46,18 +48,19 @@ def test_ones_own_password_has_its_own_page(as_alice: Client, alice: User) -> No
 
 
 def test_nobody_locks_themselves_out(as_alice: Client, alice: User) -> None:
-    as_alice.post(f"/admin/tenants/user/{alice.pk}/change/", {"username": "alice"})
+    as_alice.post(f"/admin/tenants/user/{alice.pk}/change/", {"username": "alice", **NO_TENANT})
     alice.refresh_from_db()
     assert alice.is_active and alice.is_staff and alice.is_superuser
 
 
 def test_power_is_handed_out_by_administrators_only(bob: Client, carol: User) -> None:
     other = User.objects.create_user("mallory", password=PASSWORD)
-    fields = {"username": "mallory", "is_superuser": "on", "is_staff": "on", "user_permissions": ["1"]}
+    fields = {"username": "mallory", "is_superuser": "on", "is_staff": "on", "user_permissions": ["1"], "role": "admin"}
+    fields |= NO_TENANT
     assert bob.post(f"/admin/tenants/user/{other.pk}/change/", fields).status_code == 302
     bob.post(f"/admin/tenants/user/{carol.pk}/change/", {**fields, "username": "carol"})
     for person in User.objects.all():
-        assert not person.is_superuser
+        assert not person.is_superuser and not person.role
     other.refresh_from_db()
     assert not other.is_staff and not other.user_permissions.exists()
 
