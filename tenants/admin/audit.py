@@ -157,13 +157,15 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
         return own + super().get_urls()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        chain = reports.chain() if self.has_view_permission(request) else None
+        chain = reports.chain() if self.scope(request, "view").everything else None
         return super().changelist_view(request, {"chain": chain, **(extra_context or {})})
 
     def verify_view(self, request: HttpRequest) -> HttpResponseBase:
         """The newest rows, as many as a page can wait for; the rest, and the records, are the command's."""
         if refused := self._refused(request):
             return refused
+        if not self.scope(request, "view").everything:
+            raise PermissionDenied
         newest = AuditEvent.objects.head().seq
         verdict = verify(records=False, since=max(newest - VERIFY_ROWS, 0))
         if verdict.broken or verdict.unguarded:

@@ -17,7 +17,7 @@ from django.utils.http import urlencode
 
 from tenants import reports
 from tenants.admin import shown
-from tenants.admin.scoping import ScopedAdmin, mine
+from tenants.admin.scoping import ScopedAdmin
 from tenants.models import Tenant
 
 M = TypeVar("M", bound=Model)
@@ -124,7 +124,8 @@ class TenantFilter(SelectFilter):
     everything = "All tenants"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
-        return list(reports.tenant_choices(mine(request, Tenant)))
+        """The tenants whose rows the list can have."""
+        return list(reports.tenant_choices(model_admin.scope(request, "view", "change").only(Tenant.objects.all())))
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         value = self.value()

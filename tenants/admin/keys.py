@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from tenants import keys, reports
-from tenants.admin import budgets, password_again, refused, shown
+from tenants.admin import budgets, ceilings, password_again, refused, shown
 from tenants.admin.base import ModeFilter, SelectFilter, TenantFilter
 from tenants.admin.forms import LIMIT_FIELDS, IssueForm, KeyForm, ReasonForm
 from tenants.admin.limits import LimitsShown
@@ -118,6 +118,9 @@ class ApiKeyAdmin(LimitsShown, RotationAdmin):
         self, request: HttpRequest, queryset: QuerySet[ApiKey], search_term: str
     ) -> tuple[QuerySet[ApiKey], bool]:
         return reports.find_keys(queryset, search_term), False
+
+    def check_bounds(self, form: Any) -> None:
+        ceilings.check_limits(form)
 
     # Issuing
 

@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tenants import ids
-from tenants.models import ApiKey, Issued, RequestRecord, Tenant, User
+from tenants.models import ApiKey, Issued, Membership, RequestRecord, Tenant, User
 
 PASSWORD = "correct horse battery"
 KEY = re.compile(r"sk-bridge_(?:live|test)_[0-9A-Za-z]{46}")
@@ -45,6 +45,26 @@ def alice(db: None) -> User:
 def carol(db: None) -> User:
     user = User.objects.create_user("carol", password=PASSWORD, is_staff=True)
     return allowed(user, "view_tenant", "view_apikey", "view_requestrecord")
+
+
+def at(user: User, tenant: Tenant, role: str = "manager") -> User:
+    """The same person with a role at that tenant."""
+    Membership.objects.create(user=user, tenant=tenant, role=role)
+    return user
+
+
+def person(name: str, role: str = "") -> User:
+    return User.objects.create_user(name, password=PASSWORD, is_staff=True, role=role)
+
+
+@pytest.fixture
+def bob(acme: Tenant) -> User:
+    return at(person("bob"), acme)
+
+
+@pytest.fixture
+def mallory(globex: Tenant) -> User:
+    return at(person("mallory"), globex)
 
 
 @pytest.fixture
