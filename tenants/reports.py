@@ -132,6 +132,12 @@ def since(requests: QuerySet[RequestRecord], age: timedelta) -> QuerySet[Request
     return requests.filter(pk__gte=ids.floor(timezone.now() - age))
 
 
+def between_days(requests: QuerySet[RequestRecord], first: date | None, last: date | None) -> QuerySet[RequestRecord]:
+    """Those of these UTC days, both included: a range of ids too."""
+    found = requests.filter(pk__gte=ids.floor(seals.start(first))) if first else requests
+    return found.filter(pk__lt=ids.floor(seals.start(last) + seals.ONE_DAY)) if last else found
+
+
 def find_requests(requests: QuerySet[RequestRecord], text: str) -> QuerySet[RequestRecord]:
     """By exact request id, upstream id, end user or key hint: whatever an index answers, and nothing else."""
     text = without_secrets(text.strip())
@@ -149,6 +155,18 @@ def find_requests(requests: QuerySet[RequestRecord], text: str) -> QuerySet[Requ
 def with_names(requests: QuerySet[RequestRecord]) -> QuerySet[RequestRecord]:
     """The requests with their tenant and key, fetched beside them: a join would lose those whose key row is gone."""
     return requests.prefetch_related("tenant", "key")
+
+
+def in_band(requests: QuerySet[RequestRecord], column: str, first: int, below: int | None) -> QuerySet[RequestRecord]:
+    """Those whose number in this column is within the band; none of those that have no such number."""
+    found = requests.filter(**{f"{column}__gte": first})
+    return found if below is None else found.filter(**{f"{column}__lt": below})
+
+
+def recent_models(days: QuerySet[UsageDay], count: int = 7) -> list[str]:
+    """The models used in the last of these days: the records are too many to ask for their different ones."""
+    recent = days.filter(day__gte=timezone.now().date() - timedelta(days=count)).exclude(model="")
+    return list(recent.order_by("model").values_list("model", flat=True).distinct()[:200])
 
 
 def neighbours(request: RequestRecord) -> tuple[UUID | None, UUID | None]:

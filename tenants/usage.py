@@ -82,8 +82,18 @@ class UsageDayQuerySet(models.QuerySet["UsageDay"]):
 
     def summed(self, *by: str) -> list[dict[str, Any]]:
         """The sums of every column, for each value of these columns (or over all), in their order."""
-        named = {name: Sum(name, default=0) for name in (*COUNTED, *SUMMED)}
-        return list(self.order_by(*by).values(*by).annotate(**named)) if by else [self.aggregate(**named)]
+        return list(self.summed_query(*by).order_by(*by)) if by else [self.aggregate(**_sums())]
+
+    def summed_query(
+        self, *by: str, columns: Iterable[str] = (*COUNTED, *SUMMED)
+    ) -> models.QuerySet[UsageDay, dict[str, Any]]:
+        """The same in no order, to be put into another one and cut by the database; the fewer columns the faster."""
+        found: models.QuerySet[UsageDay, dict[str, Any]] = self.order_by().values(*by).annotate(**_sums(columns))
+        return found
+
+
+def _sums(columns: Iterable[str] = (*COUNTED, *SUMMED)) -> dict[str, Sum]:
+    return {name: Sum(name, default=0) for name in columns}
 
 
 class UsageDay(models.Model):
@@ -122,7 +132,10 @@ class UsageDay(models.Model):
         verbose_name = "day of usage"
         verbose_name_plural = "days of usage"
         constraints = [models.UniqueConstraint(fields=["key", "day", "model"], name="usage_of_key")]
-        indexes = [models.Index(fields=["tenant", "day"], name="usage_tenant")]
+        indexes = [
+            models.Index(fields=["tenant", "day"], name="usage_tenant"),
+            models.Index(fields=["day"], name="usage_day"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.day} {self.model}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from tenants import actions, reports
 from tenants.actors import Kind
 from tenants.admin import audit_export, shown
-from tenants.admin.base import ConsoleAdmin, SelectFilter, TenantFilter
+from tenants.admin.base import ConsoleAdmin, DayFilter, SelectFilter, TenantFilter
 from tenants.admin.request_list import RequestList
 from tenants.models import AuditEvent
 from tenants.verification import verify
@@ -74,33 +74,20 @@ class ObjectFilter(SelectFilter):
         return found.filter(object_id=pk) if pk else found
 
 
-class DayFilter(SelectFilter):
-    """A day as the browser's own picker gives it, in UTC."""
-
-    template = "admin/date_filter.html"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
-        return [("any", "")]  # without one, Django leaves the filter away
-
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        yield {"value": self.value() or "", "name": self.parameter_name}
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if not (text := self.value()):
-            return queryset
-        if (day := reports.as_day(text)) is None:
-            raise IncorrectLookupParameters
-        return reports.on_or_after(queryset, day) if self.parameter_name == "from" else reports.until(queryset, day)
-
-
 class FromFilter(DayFilter):
     title = "first day"
     parameter_name = "from"
+
+    def narrowed(self, queryset: Any, day: date) -> Any:
+        return reports.on_or_after(queryset, day)
 
 
 class UntilFilter(DayFilter):
     title = "last day"
     parameter_name = "until"
+
+    def narrowed(self, queryset: Any, day: date) -> Any:
+        return reports.until(queryset, day)
 
 
 class AuditList(RequestList):

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from tenants import keys, reports
 from tenants.admin import budgets, ceilings, password_again, refused, shown
 from tenants.admin.base import ModeFilter, SelectFilter, TenantFilter
+from tenants.admin.figures import WithUsage
 from tenants.admin.forms import LIMIT_FIELDS, IssueForm, KeyForm, ReasonForm
 from tenants.admin.limits import LimitsShown
 from tenants.admin.rotation import END_SECRET, RotationAdmin
@@ -59,7 +60,7 @@ class StatusFilter(SelectFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(LimitsShown, RotationAdmin):
+class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
     section = "Keys"
     add_title = "Issue a key"
     empty_title = "No keys yet"

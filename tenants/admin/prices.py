@@ -21,7 +21,7 @@ class ModelPriceAdmin(ConsoleAdmin[ModelPrice]):
     section = "Prices"
     add_title = "Add a price"
     empty_title = "No prices of your own"
-    empty_next = "The built-in prices above hold. A price of your own wins over them from the moment you name."
+    empty_next = "The built-in prices below hold. A price of your own wins over them from the moment you name."
 
     list_display = ("model", "starts_at", "input", "cache_write_5m", "cache_write_1h", "cache_read", "output", "note")
     search_fields = ("model",)

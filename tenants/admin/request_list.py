@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from tenants import reports
-from tenants.admin.base import SelectFilter
+from tenants.admin.base import DayFilter, ModeFilter, SelectFilter
 from tenants.admin.scoping import mine
 from tenants.models import ApiKey, RequestRecord
 from tenants.values import OPEN_STATES, State
@@ -26,14 +26,33 @@ SPANS = {
 }
 
 
+class FirstDayFilter(DayFilter):
+    minor = True
+    title = "first day"
+    parameter_name = "from"
+
+    def narrowed(self, queryset: Any, day: date) -> Any:
+        return reports.between_days(queryset, day, None)
+
+
+class LastDayFilter(DayFilter):
+    minor = True
+    title = "last day"
+    parameter_name = "until"
+
+    def narrowed(self, queryset: Any, day: date) -> Any:
+        return reports.between_days(queryset, None, day)
+
+
 class SinceFilter(SelectFilter):
-    """A range of ids. The last day, unless something else is asked; an exact search looks at all time."""
+    """A range of ids. The last day, unless something else is asked; an exact search looks at all time, and so does a
+    choice of days."""
 
     title = "time"
     parameter_name = "since"
 
     def value(self) -> str | None:
-        return super().value() or ("all" if self.request.GET.get("q") else "24h")
+        return super().value() or ("all" if any(map(self.request.GET.get, ("q", "from", "until"))) else "24h")
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
         return [(name, label) for name, (label, _) in SPANS.items()]
@@ -65,6 +84,7 @@ class StateFilter(SelectFilter):
 
 
 class StreamedFilter(SelectFilter):
+    minor = True
     title = "delivery"
     parameter_name = "streamed"
     everything = "Streamed or whole"
@@ -74,6 +94,10 @@ class StreamedFilter(SelectFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return queryset.filter(streamed=self.value() == "yes") if self.value() else queryset
+
+
+class FoldedModeFilter(ModeFilter):
+    minor = True
 
 
 class KeyFilter(SelectFilter):
@@ -104,6 +128,16 @@ class RequestList(ChangeList):
             self.params.pop(name, None)
             self.filter_params.pop(name, None)
         return super().get_queryset(request, exclude_parameters)
+
+    @property
+    def minor_specs(self) -> list[Any]:
+        """The filters that are folded away."""
+        return [spec for spec in self.filter_specs if getattr(spec, "minor", False)]
+
+    @property
+    def refined(self) -> bool:
+        """Whether one of these is in use."""
+        return any(spec.used_parameters for spec in self.minor_specs)
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-pk"]

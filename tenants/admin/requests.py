@@ -12,34 +12,58 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from tenants import reports
-from tenants.admin import shown
-from tenants.admin.base import ConsoleAdmin, ModeFilter, TenantFilter
-from tenants.admin.request_list import KeyFilter, RequestList, SinceFilter, StateFilter, StreamedFilter
+from tenants.admin import request_page, shown
+from tenants.admin.base import ConsoleAdmin, TenantFilter
+from tenants.admin.request_bands import (
+    CostFilter,
+    FirstTokenFilter,
+    ModelFilter,
+    StatusFilter,
+    StopFilter,
+    TotalFilter,
+)
+from tenants.admin.request_list import (
+    FirstDayFilter,
+    FoldedModeFilter,
+    KeyFilter,
+    LastDayFilter,
+    RequestList,
+    SinceFilter,
+    StateFilter,
+    StreamedFilter,
+)
 from tenants.models import RequestRecord
-from tenants.values import State
 
-TONES = {
-    State.SETTLED: "good",
-    State.REFUSED: "wait",
-    State.FAILED: "bad",
-    State.INTERRUPTED: "bad",
-    State.CANCELLED: "quiet",
+FILTERS = (
+    SinceFilter,
+    TenantFilter,
+    ModelFilter,
+    StateFilter,
+    KeyFilter,
+    FirstDayFilter,
+    LastDayFilter,
+    StatusFilter,
+    StopFilter,
+    TotalFilter,
+    FirstTokenFilter,
+    CostFilter,
+    FoldedModeFilter,
+    StreamedFilter,
+)
+# Facts that only some requests have, and the column that says which.
+OPTIONAL = {
+    "end_user": "end_user",
+    "tags_shown": "tags",
+    "service_tier": "service_tier",
+    "error_code": "error_code",
+    "stop_reason": "stop_reason",
+    "upstream_ids": "upstream_id",
+    "attempts": "attempts",
+    "replay": "replay_of",
 }
-TOKENS = {
-    "Input": "input_tokens",
-    "Cache write, 5 minutes": "cache_write_5m_tokens",
-    "Cache write, 1 hour": "cache_write_1h_tokens",
-    "Cache read": "cache_read_tokens",
-    "Output": "output_tokens",
-    "of which reasoning": "reasoning_tokens",
-    "Web searches": "web_searches",
-}
-FILTERS = (SinceFilter, TenantFilter, StateFilter, ModeFilter, StreamedFilter, KeyFilter)
-ALWAYS_SHOWN = ("input_tokens", "output_tokens")
 
 
 @admin.register(RequestRecord)
@@ -65,11 +89,9 @@ class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
     sortable_by = ()
     fieldsets = (
         ("Who", {"fields": ["tenant_name", "key_shown", "mode", "end_user", "origin", "tags_shown"]}),
-        ("What", {"fields": ["time_whole", "id_shown", "model_shown", "dialect", "delivery", "service_tier"]}),
-        ("Outcome", {"fields": ["outcome", "error_code", "refusal_shown", "stop_reason", "upstream_ids", "attempts"]}),
-        ("Timing", {"fields": ["queue_time", "first_token", "total_time", "timeline"]}),
-        ("Tokens and cost", {"fields": ["tokens", "cost_exact", "held", "cost_lines_shown", "usage_source"]}),
-        ("Receipt", {"fields": ["receipt_shown"]}),
+        ("What", {"fields": ["id_shown", "time_whole", "model_shown", "dialect", "delivery", "service_tier"]}),
+        ("How it ended", {"fields": ["outcome", "error_code", "stop_reason", "upstream_ids", "attempts", "replay"]}),
+        ("Receipt: what was changed on the way", {"fields": ["receipt_shown"]}),
     )
 
     def title_of(self, obj: RequestRecord) -> str:
@@ -96,6 +118,14 @@ class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
     ) -> tuple[QuerySet[RequestRecord], bool]:
         return reports.find_requests(queryset, search_term), False
 
+    def get_fieldsets(self, request: HttpRequest, obj: RequestRecord | None = None) -> Any:
+        """Without what this request does not have."""
+        without = {name for name, column in OPTIONAL.items() if not getattr(obj, column, None)}
+        return [
+            (title, {"fields": [name for name in options["fields"] if name not in without]})
+            for title, options in self.fieldsets or ()
+        ]
+
     def get_readonly_fields(self, request: HttpRequest, obj: RequestRecord | None = None) -> Any:
         return [name for _, options in self.fieldsets or () for name in options["fields"]]
 
@@ -104,8 +134,8 @@ class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
     ) -> HttpResponse:
         record = self.get_object(request, unquote(object_id))
         may = record is not None and self.has_view_permission(request, record)
-        links = _links(record) if record and may else {}
-        return super().change_view(request, object_id, form_url, {**links, **(extra_context or {})})
+        told = {**_links(record), "summary": request_page.summary(record)} if record and may else {}
+        return super().change_view(request, object_id, form_url, {**told, **(extra_context or {})})
 
     # Columns
 
@@ -123,12 +153,11 @@ class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
 
     @admin.display(description="state")
     def outcome(self, record: RequestRecord) -> SafeString:
-        text = f"{record.state} {record.status or ''}".strip() + (f" ×{record.count}" if record.count > 1 else "")
-        return shown.pill(text, TONES.get(State(record.state), "plain"))
+        return request_page.outcome(record)
 
     @admin.display(description="in")
     def tokens_in(self, record: RequestRecord) -> str:
-        return shown.number(_prompt_tokens(record))
+        return shown.number(request_page.prompt_tokens(record))
 
     @admin.display(description="out")
     def tokens_out(self, record: RequestRecord) -> str:
@@ -169,56 +198,28 @@ class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
     def delivery(self, record: RequestRecord) -> str:
         return "streamed" if record.streamed else "whole"
 
-    @admin.display(description="queue")
-    def queue_time(self, record: RequestRecord) -> str:
-        return shown.duration(record.queue_us)
-
     @admin.display(description="client")
     def origin(self, record: RequestRecord) -> SafeString | str:
         retry = f"retry {record.client_retry}" if record.client_retry else ""
         return shown.lines(part for part in (record.remote_address, record.user_agent, retry) if part)
 
-    @admin.display(description="shares")
-    def timeline(self, record: RequestRecord) -> SafeString | str:
-        return shown.timeline(record.queue_us, record.first_token_us, record.total_us)
-
     @admin.display(description="upstream ids")
     def upstream_ids(self, record: RequestRecord) -> SafeString | str:
         return shown.lines(text for text in (record.upstream_id, record.message_id) if text)
-
-    @admin.display(description="refusal")
-    def refusal_shown(self, record: RequestRecord) -> SafeString | str:
-        return shown.structure(record.refusal)
 
     @admin.display(description="tags")
     def tags_shown(self, record: RequestRecord) -> SafeString | str:
         return shown.structure(record.tags)
 
-    @admin.display(description="tokens")
-    def tokens(self, record: RequestRecord) -> SafeString:
-        return shown.table(
-            (label, shown.number(getattr(record, column)))
-            for label, column in TOKENS.items()
-            if getattr(record, column) or column in ALWAYS_SHOWN
-        )
+    @admin.display(description="answer kept of")
+    def replay(self, record: RequestRecord) -> SafeString | str:
+        """The first request under its Idempotency-Key, whose answer was given again."""
+        first = record.replay_of
+        return shown.link(_url(first), f"given again: that of request {first}") if first else shown.NONE
 
-    @admin.display(description="cost")
-    def cost_exact(self, record: RequestRecord) -> str:
-        return shown.exact_money(record.cost_nanos)
-
-    @admin.display(description="held of its budgets")
-    def held(self, record: RequestRecord) -> SafeString | str:
-        if record.held_nanos is None or (record.cost_nanos or 0) <= record.held_nanos:
-            return shown.money(record.held_nanos)
-        return format_html("{} {}", shown.money(record.held_nanos), shown.pill("overshot", "bad"))
-
-    @admin.display(description="cost, line by line")
-    def cost_lines_shown(self, record: RequestRecord) -> SafeString | str:
-        return shown.cost_lines(record.cost_lines)
-
-    @admin.display(description="what was adapted")
+    @admin.display(description="")
     def receipt_shown(self, record: RequestRecord) -> SafeString | str:
-        return shown.lines(part.strip() for part in record.receipt.split(",") if part.strip())
+        return request_page.receipt(part for part in record.receipt.split(", ") if part.strip())
 
 
 def brief(record: RequestRecord) -> dict[str, str]:
@@ -253,9 +254,3 @@ def _name(record: RequestRecord, relation: str) -> str:
         return str(getattr(record, relation).name)
     except ObjectDoesNotExist:
         return ""
-
-
-def _prompt_tokens(record: RequestRecord) -> int:
-    """All that went in, cached or not."""
-    written = record.cache_write_5m_tokens + record.cache_write_1h_tokens
-    return record.input_tokens + written + record.cache_read_tokens

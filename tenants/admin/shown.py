@@ -53,14 +53,15 @@ def cost_lines(bill: object) -> SafeString | str:
     """A bill: what was counted, at which price, and what that comes to."""
     if not (isinstance(bill, list) and bill and all(isinstance(line, dict) and "pico" in line for line in bill)):
         return structure(bill)
-    head = ("", "tokens", "USD per million", "USD")
+    head = ("", "Tokens", "USD per million", "USD")
     return table((_cost_line(line) for line in bill), head)
 
 
 def _cost_line(line: Mapping[str, Any]) -> tuple[object, ...]:
     """One class; a search is priced by the thousand, and a line without a price says why."""
     name = str(line.get("class", "")).replace("_", " ")
-    label = lines(part for part in (name, line.get("model"), line.get("terms"), line.get("why")) if part)
+    more = ", ".join(str(part) for part in (line.get("model"), line.get("terms"), line.get("why")) if part)
+    label = format_html('{} <span class="quiet">{}</span>', name, more)
     price = line.get("pico_per_token")
     each = NONE if price is None else per_million(price)
     if name == "web search" and price is not None:
@@ -81,7 +82,23 @@ def duration(microseconds: int | None) -> str:
     return f"{minutes} min {seconds:02} s"
 
 
+def spend(nanos: int) -> str:
+    """Nano-dollars to read at a glance: cents, or of less than one the first two figures that count."""
+    cents = (nanos + 5_000_000) // 10_000_000
+    if cents or not nanos:
+        return f"${cents // 100:,}.{cents % 100:02}"
+    return f"${nanos / 10**9:.{11 - len(str(nanos))}f}"
+
+
 def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def compact(value: int) -> str:
+    """In whole, up to a million; above it in millions and billions, three figures of them."""
+    for size, word in ((10**9, "B"), (10**6, "M")):
+        if value >= size:
+            return f"{value / size:.{3 - len(str(value // size)) if value < 1000 * size else 0}f} {word}"
     return f"{value:,}"
 
 
@@ -142,25 +159,6 @@ def table(rows: Iterable[tuple[object, ...]], head: tuple[str, ...] = ()) -> Saf
     top = format_html("<tr>{}</tr>", format_html_join("", "<th>{}</th>", ((text,) for text in head))) if head else ""
     body = ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows)
     return format_html('<table class="facts">{}{}</table>', top, format_html_join("", "<tr>{}</tr>", body))
-
-
-def timeline(queue: int | None, first_token: int | None, total: int | None) -> SafeString | str:
-    """One bar: waiting here, waiting for the first token, receiving the rest (microseconds since admission)."""
-    if not total:
-        return NONE
-    sent = min(queue or 0, total)
-    first = min(max(first_token or total, sent), total)
-    parts = (
-        ("queue", "in the queue", 0, sent),
-        ("wait", "to the first token", sent, first),
-        ("rest", "rest", first, total),
-    )
-    bars = (
-        (name, f"{100 * start / total:.3f}", f"{100 * (end - start) / total:.3f}", f"{duration(end - start)} {label}")
-        for name, label, start, end in parts
-    )
-    drawn = format_html_join("", '<rect class="{}" x="{}" width="{}" height="8"><title>{}</title></rect>', bars)
-    return format_html('<svg class="timeline" viewBox="0 0 100 8" preserveAspectRatio="none">{}</svg>', drawn)
 
 
 def structure(value: object) -> SafeString | str:

@@ -13,16 +13,15 @@ from django.urls import reverse
 from tenants import reports
 from tenants.admin import password_again
 
-# The navigation, in the users' words: what it says and the model behind it.
+# The navigation, in the users' words: each section, the models behind it and what their own lists are called.
 SECTIONS = {
-    "Tenant": "Tenants",
-    "ApiKey": "Keys",
-    "Budget": "Budgets",
-    "ModelAlias": "Aliases",
-    "ModelPrice": "Prices",
-    "RequestRecord": "Requests",
-    "AuditEvent": "Audit",
-    "User": "People",
+    "Tenants": {"Tenant": "Tenants"},
+    "Keys": {"ApiKey": "Keys"},
+    "Requests": {"RequestRecord": "Requests"},
+    "Budgets": {"Budget": "Budgets"},
+    "Models": {"ModelAlias": "Aliases", "ModelPrice": "Prices"},
+    "Audit": {"AuditEvent": "Audit"},
+    "People": {"User": "People"},
 }
 
 
@@ -42,34 +41,40 @@ class ConsoleSite(admin.AdminSite):
         self._registry = self.registered
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """One group per section, whichever app its model lives in; a model without a section comes last."""
+        """One group per section, whichever app its models live in; a model without a section comes last."""
         apps = self._build_app_dict(request, app_label).values()
         models = {model["object_name"]: model for app in apps for model in app["models"]}
-        order = [name for name in SECTIONS if name in models]
-        order += sorted(models.keys() - SECTIONS.keys())
-        return [_group(models[name], SECTIONS.get(name, models[name]["name"])) for name in order]
+        placed = {name for words in SECTIONS.values() for name in words}
+        own = {models[name]["name"]: {name: models[name]["name"]} for name in sorted(models.keys() - placed)}
+        sections = {
+            section: [{**models[name], "name": word} for name, word in words.items() if name in models]
+            for section, words in {**SECTIONS, **own}.items()
+        }
+        return [_group(section, found) for section, found in sections.items() if found]
 
     def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
         """Apps are how the code is cut, not how the console is."""
         return HttpResponseRedirect(reverse("admin:index"))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from tenants.admin import connect
+        from tenants.admin import attention, connect, figures
         from tenants.admin.requests import brief
         from tenants.admin.scoping import mine
-        from tenants.models import ApiKey, RequestRecord, Tenant, UpstreamCredential
+        from tenants.models import ApiKey, RequestRecord, Tenant, UsageDay
 
         may = request.user.has_perms
         tenants, keys = mine(request, Tenant), mine(request, ApiKey)
         counts = reports.counts(tenants, keys) if may(["tenants.view_tenant", "tenants.view_apikey"]) else None
         requests = mine(request, RequestRecord)
         latest = reports.latest_requests(requests) if may(["tenants.view_requestrecord"]) else None
-        credentials = mine(request, UpstreamCredential, "tenants.view_tenant")
+        use = may(["tenants.view_tenant", "tenants.view_requestrecord"])
+        days: Any = mine(request, UsageDay, "tenants.view_requestrecord")
         context = {
             "upstream": connect.upstream(),
             "base_url": connect.base_url(request),
             "counts": counts,
-            "refused": reports.refused_credentials(credentials) if counts else [],
+            "use": figures.overview(days) if use else None,
+            "needs": attention.needs(request),
             "latest": None if latest is None else [brief(record) for record in latest],
             "next_steps": _next_steps(counts, bool(latest)) if counts and latest is not None else None,
         }
@@ -111,13 +116,13 @@ class ConsoleSite(admin.AdminSite):
         return view(request)
 
 
-def _group(model: dict[str, Any], section: str) -> dict[str, Any]:
+def _group(section: str, models: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": section,
-        "app_label": model["object_name"].lower(),
-        "app_url": model["admin_url"],
+        "app_label": section.lower(),
+        "app_url": models[0]["admin_url"],
         "has_module_perms": True,
-        "models": [{**model, "name": section}],
+        "models": models,
     }
 
 

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from tenants import alert_signing, reports
 from tenants.admin import budgets, shown
 from tenants.admin.credentials import REMOVE, CredentialAdmin
+from tenants.admin.figures import WithUsage
 from tenants.admin.forms import LIMIT_FIELDS
 from tenants.admin.limits import LimitsShown
 from tenants.admin.verbs import Verb
@@ -57,7 +58,7 @@ RELEASE: Verb[Tenant] = Verb(
 
 
 @admin.register(Tenant)
-class TenantAdmin(LimitsShown, CredentialAdmin):
+class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
     section = "Tenants"
     add_title = "Create a tenant"
     empty_title = "No tenants yet"

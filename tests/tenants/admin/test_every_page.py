@@ -88,6 +88,11 @@ def test_every_page_carries_the_policy_and_is_not_kept(as_alice: Client, pages: 
         assert response.headers["Content-Security-Policy"] == POLICY, page
         assert response.headers["Cache-Control"] == "no-store", page
         assert response.headers["X-Frame-Options"] == "DENY", page
+        assert response.headers["X-Content-Type-Options"] == "nosniff", page
+        assert response.headers["Referrer-Policy"] == "same-origin", page
+        assert response.headers["Cross-Origin-Opener-Policy"] == "same-origin", page
+        assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin", page
+        assert "camera=()" in response.headers["Permissions-Policy"], page
 
 
 def test_strangers_are_sent_to_sign_in(client: Client, pages: list[str]) -> None:
@@ -114,7 +119,7 @@ def test_the_navigation_speaks_the_users_words(as_alice: Client) -> None:
     nav = page.partition('id="console-nav"')[2].partition("</nav>")[0]
     words = [line.strip() for line in nav.replace("<", "\n<").replace(">", ">\n").splitlines()]
     shown = [word for word in words if word and not word.startswith(("<", "aria-label"))]
-    assert shown == ["Overview", "Tenants", "Keys", "Budgets", "Aliases", "Prices", "Requests", "Audit", "People"]
+    assert shown == ["Overview", "Tenants", "Keys", "Requests", "Budgets", "Models", "Audit", "People"]
     assert "Authentication" not in page and "Groups" not in page
     assert as_alice.get("/admin/auth/group/").status_code == 404
 

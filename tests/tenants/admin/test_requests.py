@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -10,9 +11,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from tenants import ids
-from tenants.models import ApiKey, Issued, RequestRecord
+from tenants.models import ApiKey, Issued, RequestRecord, UsageDay
 from tests.tenants.admin.conftest import Record
 
 LIST = "/admin/tenants/requestrecord/"
@@ -41,6 +43,17 @@ def test_time_is_a_range_of_ids(as_alice: Client, bobs_key: Issued, record: Reco
     for age in (60, 7200, 2 * DAY, 8 * DAY, 31 * DAY):
         record(bobs_key.row, age)
     assert len(listed(as_alice, f"?since={since}")) == count
+
+
+def test_days_are_whole_and_both_ends_belong(as_alice: Client, bobs_key: Issued, record: Record) -> None:
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    edges = [midnight - timedelta(days=days) for days in (3, 2, 1)]  # each the first moment of its day
+    rows = [record(bobs_key.row, (timezone.now() - edge).total_seconds() - 1) for edge in edges]
+    first, second, third = (f"{edge:%Y-%m-%d}" for edge in edges)
+    assert listed(as_alice, f"?from={second}") == [rows[2].pk, rows[1].pk]
+    assert listed(as_alice, f"?until={second}") == [rows[1].pk, rows[0].pk]
+    assert listed(as_alice, f"?from={second}&until={second}") == [rows[1].pk]
+    assert listed(as_alice, f"?from={third}&until={first}") == []
 
 
 def test_pages_lead_to_the_end_and_back_without_a_gap(as_alice: Client, bobs_key: Issued, record: Record) -> None:
@@ -116,7 +129,49 @@ def test_filters_narrow_the_list(as_alice: Client, bobs_key: Issued, mallorys_ke
     assert listed(as_alice, "?mode=test") == []
 
 
-@pytest.mark.parametrize("query", ["?before=nonsense", "?after=%00", "?since=nonsense"])
+BANDS = {
+    "status=429": {"status": 429},
+    "status=5xx": {"status": 503},
+    "stop=max_tokens": {"stop_reason": "max_tokens"},
+    "total=10s": {"total_us": 10_000_000},
+    "first=1s": {"first_token_us": 1_000_000},
+    "cost=free": {"cost_nanos": 0},
+    "cost=1c": {"cost_nanos": 10_000_000},
+    "cost=1d": {"cost_nanos": 10**9},
+    "cost=none": {"cost_nanos": None},
+    "model=claude-x": {"model": "claude-x"},
+}
+
+
+@pytest.mark.parametrize("query", BANDS)
+def test_bands_narrow_the_list(as_alice: Client, bobs_key: Issued, record: Record, query: str) -> None:
+    columns = {"cost_nanos": 100, "total_us": 3_000_000, "first_token_us": 999_999, "status": 200}
+    record(bobs_key.row, 2, **columns)
+    found = record(bobs_key.row, 1, **{**columns, **BANDS[query]})
+    assert listed(as_alice, f"?{query}") == [found.pk]
+    folded = '<details class="more" open>' if "model" not in query else '<details class="more">'
+    assert folded in as_alice.get(f"{LIST}?{query}").content.decode()
+
+
+def test_a_band_that_does_not_exist_narrows_nothing(as_alice: Client, bobs_key: Issued, record: Record) -> None:
+    row = record(bobs_key.row)
+    assert listed(as_alice, "?cost=%27--&total=x&status=y") == [row.pk]
+    assert listed(as_alice, "?model=%27--") == []
+
+
+def test_the_models_to_choose_from_are_those_of_the_days(as_alice: Client, bobs_key: Issued) -> None:
+    today = timezone.now().date()
+    for model, age in (("claude-new", 0), ("claude-old", 30), ("", 0)):
+        day = today - timedelta(days=age)
+        UsageDay.objects.create(tenant=bobs_key.row.tenant, key=bobs_key.row, day=day, model=model)
+    page = as_alice.get(f"{LIST}?model=claude-asked").content.decode()
+    select = page.partition('name="model"')[2].partition("</select>")[0]
+    assert re.findall(r'value="([^"]*)"', select) == ["", "claude-asked", "claude-new"]
+
+
+@pytest.mark.parametrize(
+    "query", ["?before=nonsense", "?from=nonsense", "?until=0000-00-00", "?after=%00", "?since=nonsense"]
+)
 def test_a_made_up_address_leads_back_to_the_list(as_alice: Client, query: str) -> None:
     response = as_alice.get(f"{LIST}{query}")
     assert (response.status_code, response.headers["Location"]) == (302, f"{LIST}?e=1")
@@ -152,7 +207,7 @@ def test_a_request_reads_in_dollars_and_seconds(as_alice: Client, bobs_key: Issu
     line = as_alice.get(LIST).content.decode()
     assert all(text in line for text in ("$0.001234", "1,234", "812 ms", "1.24 s"))
     page = as_alice.get(reverse("admin:tenants_requestrecord_change", args=(row.pk,))).content.decode()
-    shown = ("$0.001234567", "1,200", "1.5 ms", "asked for as gpt-4o", "<li>n=emulated</li>", str(row.pk), "<rect")
+    shown = ("$0.001234567", "1,200", "1.5 ms", "asked for as gpt-4o", "done in another way", str(row.pk), "<rect")
     assert all(text in page for text in shown)
     assert "<form" not in page.partition('id="requestrecord_form"')[2].partition("</form>")[0]
     assert 'type="submit" value="Save"' not in page

@@ -87,8 +87,25 @@ def test_an_old_moment_is_a_date() -> None:
     assert shown.ago(None, "never") == "never"
 
 
-def test_the_timeline_fills_the_whole_bar() -> None:
-    drawn = shown.timeline(1_000, 600_000, 1_000_000)
-    assert 'x="0.000" width="0.100"' in drawn and 'x="60.000" width="40.000"' in drawn
-    assert shown.timeline(1_000, None, None) == "—"
-    assert 'width="100.000"' in shown.timeline(None, None, 5)
+@pytest.mark.parametrize(
+    ("nanos", "text"),
+    [
+        (0, "$0.00"),
+        (1, "$0.0000000010"),
+        (1_234, "$0.0000012"),
+        (4_999_999, "$0.0050"),
+        (5_000_000, "$0.01"),
+        (999_999_999, "$1.00"),
+        (1_234_567_890_000_000, "$1,234,567.89"),
+    ],
+)
+def test_spend_reads_at_a_glance(nanos: int, text: str) -> None:
+    assert shown.spend(nanos) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999_999, "999,999"), (1_000_000, "1.00 M"), (12_345_678, "12.3 M"), (2_500_000_000, "2.50 B")],
+)
+def test_large_numbers_are_compact(value: int, text: str) -> None:
+    assert shown.compact(value) == text

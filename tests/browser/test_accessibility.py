@@ -1,0 +1,99 @@
+"""The main pages of a site in use, for everyone: no serious violation, light and dark, wide and narrow, by keyboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from playwright.sync_api import Page, expect
+
+from tenants.models import ApiKey, Budget, RequestRecord, Tenant, User
+from tests.browser import axe
+from tests.browser.conftest import Shoot
+from tests.scenery import furnish
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def guarded() -> bool:
+    return False
+
+
+@pytest.fixture
+def site(live_server: Any, page: Page) -> str:
+    """A furnished site, signed in as Alice."""
+    furnish()
+    client = Client()
+    client.force_login(User.objects.create_superuser("alice", password="a password for the first day"))
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+    page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}])
+    return str(live_server.url)
+
+
+def main_pages() -> dict[str, str]:
+    acme = Tenant.objects.get(slug="acme")
+    refused = RequestRecord.objects.filter(state="refused").first()
+    answered = RequestRecord.objects.filter(state="settled", cost_lines__isnull=False).first()
+    assert refused and answered
+    tenant, key = f"tenants/tenant/{acme.pk}", f"tenants/apikey/{ApiKey.objects.filter(tenant=acme)[0].pk}"
+    return {
+        "overview": "",
+        "tenants": "tenants/tenant/",
+        "tenant": f"{tenant}/change/",
+        "tenant-suspend": f"{tenant}/suspend/",
+        "keys": "tenants/apikey/",
+        "key-issue": "tenants/apikey/add/",
+        "key": f"{key}/change/",
+        "key-rotate": f"{key}/rotate/",
+        "requests": "tenants/requestrecord/?cost=1c",
+        "request": f"tenants/requestrecord/{answered.pk}/change/",
+        "request-refused": f"tenants/requestrecord/{refused.pk}/change/",
+        "budgets": "tenants/budget/",
+        "budget": f"tenants/budget/{Budget.objects.all()[0].pk}/change/",
+        "aliases": "tenants/modelalias/",
+        "prices": "tenants/modelprice/",
+        "audit": "tenants/auditevent/",
+        "people": "tenants/user/",
+    }
+
+
+def test_no_page_shuts_anyone_out(page: Page, site: str, shoot: Shoot) -> None:
+    wrong: dict[str, list[str]] = {}
+    for name, path in main_pages().items():
+        page.goto(f"{site}/admin/{path}")
+        for scheme, width in (("light", 1280), ("dark", 360)):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            page.wait_for_timeout(300)  # the admin's colours fade
+            if found := axe.violations(page):
+                wrong[f"{name} {scheme} {width}"] = found
+        shoot(name)
+    assert wrong == {}
+
+
+def test_signing_in_shuts_nobody_out(page: Page, live_server: Any) -> None:
+    for path in ("/", "/admin/login/"):
+        page.goto(f"{live_server.url}{path}")
+        assert axe.violations(page) == []
+
+
+def test_the_keyboard_goes_everywhere(page: Page, site: str) -> None:
+    """First to the content, past the sections; each stop has a visible ring; figures unfold with Enter."""
+    page.goto(f"{site}/admin/")
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to main content")
+    expect(skip).to_be_focused()
+    assert skip.evaluate("link => link.getBoundingClientRect().top >= 0")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('#content-start, main, .content') !== null")
+
+    numbers = page.get_by_text("The numbers").first
+    numbers.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("columnheader", name="Hung up")).to_be_visible()
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
