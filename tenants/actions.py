@@ -50,7 +50,9 @@ ACTIONS = {
     "records.resealed": "Requests of a day sealed again",
     "records.closed": "Day closed",
     "records.pruned": "Requests pruned",
+    "records.export_began": "Export of requests began",
     "records.exported": "Requests exported",
+    "records.export_cut": "Export of requests cut off",
     "payload.opened": "Payload opened",
 }
 

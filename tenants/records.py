@@ -24,7 +24,7 @@ class RequestRecordQuerySet(models.QuerySet["RequestRecord"]):
 
         Returns the records that became final now. An open record is completed by its final row; a final one stays.
         """
-        records = {row["id"]: _record(row) for row in rows}
+        records = {row["id"]: from_columns(row) for row in rows}
         known = dict(self.filter(pk__in=records).values_list("pk", "state"))
         new = [record for pk, record in records.items() if pk not in known]
         changed = [record for pk, record in records.items() if known.get(pk) in OPEN_STATES]
@@ -34,8 +34,8 @@ class RequestRecordQuerySet(models.QuerySet["RequestRecord"]):
         return [record for record in (*new, *changed) if record.state not in OPEN_STATES]
 
 
-def _record(row: Mapping[str, Any]) -> RequestRecord:
-    """By position, which costs Django a third of what names do."""
+def from_columns(row: Mapping[str, Any]) -> RequestRecord:
+    """A record of these columns and defaults. By position, which costs Django a third of what names do."""
     return RequestRecord(*[row.get(name, default) for name, default in _DEFAULTS])  # type: ignore[misc]
 
 
@@ -107,6 +107,7 @@ class RequestRecord(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name = "request"
+        permissions = [("export_requestrecord", "Can export requests")]
         indexes = [
             models.Index(fields=["tenant", "-id"], name="record_tenant"),
             models.Index(fields=["key", "-id"], name="record_key"),

@@ -19,6 +19,7 @@ from tenants.admin import audit_export, shown
 from tenants.admin.base import ConsoleAdmin, DayFilter, SelectFilter, TenantFilter
 from tenants.admin.request_list import RequestList
 from tenants.models import AuditEvent
+from tenants.sheets import FORMS
 from tenants.verification import verify
 
 VERIFY_ROWS = 20_000  # as many as a page can be kept waiting for; the command verifies any number
@@ -168,7 +169,7 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
         if refused := self._refused(request):
             return refused
         form = request.POST.get("format", "")
-        if form not in audit_export.FORMATS:
+        if form not in FORMS:
             return HttpResponse("An export is csv or jsonl.", status=400, content_type="text/plain")
         try:
             rows = self.get_changelist_instance(request).queryset

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from tenants import reports
 from tenants.admin import request_page, shown
-from tenants.admin.base import ConsoleAdmin, TenantFilter
+from tenants.admin.base import TenantFilter
 from tenants.admin.request_bands import (
     CostFilter,
     FirstTokenFilter,
@@ -25,6 +25,7 @@ from tenants.admin.request_bands import (
     StopFilter,
     TotalFilter,
 )
+from tenants.admin.request_export import ExportsRequests
 from tenants.admin.request_list import (
     FirstDayFilter,
     FoldedModeFilter,
@@ -67,7 +68,7 @@ OPTIONAL = {
 
 
 @admin.register(RequestRecord)
-class RequestRecordAdmin(ConsoleAdmin[RequestRecord]):
+class RequestRecordAdmin(ExportsRequests):
     section = "Requests"
     actions = None
     list_display = (
