@@ -113,6 +113,8 @@ class Page:
     rows: Sequence[Any]
     newer: bool
     older: bool
+    newer_from: Any = None  # where the next page begins, if not at the first row or after the last one
+    older_from: Any = None
 
 
 def page(requests: QuerySet[Any], size: int, *, before: Any = None, after: Any = None) -> Page:

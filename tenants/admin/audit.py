@@ -93,6 +93,7 @@ class UntilFilter(DayFilter):
 
 class AuditList(RequestList):
     read_position = staticmethod(reports.as_number)
+    found_by = ()  # nowhere near as many as requests
 
 
 FILTERS = (FromFilter, UntilFilter, ActorFilter, ActionFilter, ObjectFilter, TenantFilter)

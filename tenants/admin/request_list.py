@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -11,7 +11,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from tenants import reports
+from tenants import ids, looking, reports
 from tenants.admin.base import DayFilter, ModeFilter, SelectFilter
 from tenants.admin.scoping import mine
 from tenants.models import ApiKey, RequestRecord
@@ -122,6 +122,9 @@ class RequestList(ChangeList):
     read_position: Callable[[str], Any] = staticmethod(reports.as_uuid)
     newer_url: str | None = None
     older_url: str | None = None
+    looked_to: datetime | None = None  # the page is not full: there may be more before this moment
+    found_by: tuple[str, ...] = ("key", "tenant", "model")  # by the index of the first one that is set
+    by_time = ("since", "from", "until")
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[RequestRecord]:
         for name in ("before", "after"):  # where we are is not a filter, and no link but the pager's keeps it
@@ -144,16 +147,33 @@ class RequestList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         before, after = self._position(request, "before"), self._position(request, "after")
-        page = reports.page(self.queryset, self.list_per_page, before=before, after=after)
+        page = self._page(request, before=before, after=after)
         self.result_list = page.rows
         self.result_count = len(page.rows)
         self.full_result_count = None
         self.show_full_result_count = self.show_admin_actions = False
         self.can_show_all = self.multi_page = False
         if page.newer:
-            self.newer_url = self.get_query_string({"after": page.rows[0].pk} if page.rows else {})
+            newer = page.newer_from or (page.rows[0].pk if page.rows else None)
+            self.newer_url = self.get_query_string({"after": newer} if newer else {})
         if page.older:
-            self.older_url = self.get_query_string({"before": page.rows[-1].pk})
+            self.older_url = self.get_query_string({"before": page.older_from or page.rows[-1].pk})
+            self.looked_to = ids.moment(page.older_from) if page.older_from and not after else None
+
+    def _page(self, request: HttpRequest, **where: Any) -> reports.Page:
+        """The search and one filter are found by an index; what passes another one besides is looked for."""
+        used = [spec for spec in self.filter_specs if spec.used_parameters]
+        best = next((name for name in self.found_by for spec in used if name in spec.expected_parameters()), "")
+        among: Any = self.root_queryset
+        further = False
+        for spec in self.filter_specs:
+            if not {best, *self.by_time}.isdisjoint(spec.expected_parameters()):
+                among = spec.queryset(request, among)
+            else:
+                further = further or spec in used
+        if not self.found_by or not further or self.query:
+            return reports.page(self.queryset, self.list_per_page, **where)
+        return looking.page(self.queryset, among, self.list_per_page, **where)
 
     def _position(self, request: HttpRequest, name: str) -> Any:
         if not (text := request.GET.get(name)):

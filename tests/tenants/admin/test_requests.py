@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from tenants import ids
+from tenants import ids, looking
 from tenants.models import ApiKey, Issued, RequestRecord, UsageDay
 from tests.tenants.admin.conftest import Record
 
@@ -230,3 +230,19 @@ def test_requests_are_read_only(as_alice: Client, bobs_key: Issued, record: Reco
     page = reverse("admin:tenants_requestrecord_change", args=(row.pk,))
     assert as_alice.post(page, {"model": "x"}).status_code == 403
     assert ApiKey.objects.get().requests.get().model == "claude-sonnet-5-5"
+
+
+def test_a_rare_state_is_looked_for_bit_by_bit(
+    as_alice: Client, bobs_key: Issued, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "STRETCH_ROWS", 10)
+    monkeypatch.setattr(looking, "SECONDS", 0)
+    rows = [record(bobs_key.row, age, state="failed" if age == 25 else "settled") for age in range(1, 31)]
+    page = as_alice.get(f"{LIST}?state=failed").content.decode()
+    assert "Look further back" in page and "Nothing since" in page
+    seen, query = [], "?state=failed"
+    while query:
+        seen += listed(as_alice, query)
+        query = pager(as_alice, query).get("next", "")
+    assert seen == [rows[24].pk]
+    assert listed(as_alice, f"?q={rows[24].pk}&state=failed") == seen  # what is searched for is found at once
