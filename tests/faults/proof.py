@@ -39,6 +39,7 @@ from tests.faults.report import Figure, Report
 from tests.faults.revocation import revocation
 from tests.faults.slow import slow
 from tests.faults.tampering import tampering
+from tests.faults.volume import volume
 from tests.live import REPO
 
 
@@ -176,6 +177,16 @@ PROOFS: dict[str, Proof] = {
         "The same on PostgreSQL",
         partial(killed, 5, postgresql=True),
         partial(killed, 50, postgresql=True),
+    ),
+    "volume": Proof(
+        "The console is quick over a million requests, and exporting them takes no memory (SQLite)",
+        partial(volume, 20_000, rounds=2),
+        partial(volume, 1_000_000, rounds=5),
+    ),
+    "volume-postgresql": Proof(
+        "The same over three million on PostgreSQL",
+        partial(volume, 20_000, rounds=2, postgresql=True),
+        partial(volume, 3_000_000, rounds=5, postgresql=True),
     ),
     "cuts": Proof(
         "A cut answer never looks like a whole one",
