@@ -127,8 +127,9 @@ def _line(told: AuditEvent) -> dict[str, Any]:
         "time": shown.short_stamp(told.at),
         "state": shown.pill(state, tone),
         "file": facts["file"],
-        "filter": shown.lines(f"{name}: {value}" for name, value in facts["filter"].items()),
-        "rows": shown.number(facts["rows"]) if "rows" in facts else shown.NONE,
+        "filter": "; ".join(f"{name}: {value}" for name, value in facts["filter"].items()),
+        "rows": shown.number(facts["rows"]) if "rows" in facts else None,
+        "rows_are": "request" if facts.get("rows") == 1 else "requests",
         "sha256": facts.get("sha256", "") if done else "",
         "manifest_url": reverse("admin:tenants_requestrecord_manifest", args=(told.object_id,)) if done else "",
     }

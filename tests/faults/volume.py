@@ -20,12 +20,13 @@ from random import Random
 from urllib.parse import urlencode
 
 from tests.faults.report import Report
-from tests.live import REPO, Server
+from tests.live import REPO, Server, until
 from tests.postgres import Postgres, binaries
 
 SEED_SECONDS = 3600
 PAGE_MS, NEXT_MS, GROWTH_MB = 300, 20, 100
 LIST = "/admin/tenants/requestrecord/"
+EXPORTS = f"{LIST}exports/"
 SECTIONS = ("", "tenants/tenant/", "tenants/apikey/", "tenants/budget/", "tenants/modelalias/", "tenants/modelprice/",
             "tenants/auditevent/", "tenants/user/", "tenants/requestrecord/exports/")  # fmt: skip
 # Signs someone in without a browser: the key of a session that is theirs.
@@ -121,6 +122,10 @@ def _export(server: Server, console: Console, exported: int, report: Report) -> 
             manifest = console.manifest()
             report.exactly(f"{form}: rows that the manifest has too many or too few", manifest["rows"] - taken.rows)
             report.exactly(f"{form}: SHA-256 of the file is the manifest's", manifest["sha256"] == taken.sha256, 1)
+    cut = console.text(EXPORTS).count("cut off")
+    console.export(f"{LIST}export/?since=all", "jsonl", 10)
+    until(lambda: console.text(EXPORTS).count("cut off") > cut, what="the word of an export that its client left")
+    report.exactly("exports that their client left, told as cut off", console.text(EXPORTS).count("cut off") - cut, 1)
 
 
 class Taken:
@@ -205,7 +210,7 @@ class Console:
     def manifest(self) -> dict[str, object]:
         """That of the newest export."""
         self._http.close()  # the server may have done so by now
-        found = re.search(rf'href="({LIST}exports/[^"]+\.json)"', self.text(f"{LIST}exports/"))
+        found = re.search(rf'href="({EXPORTS}[^"]+\.json)"', self.text(EXPORTS))
         assert found is not None
         manifest: dict[str, object] = json.loads(self.text(found[1]))
         return manifest
