@@ -24,8 +24,10 @@ from tenants import exports, reports
 from tenants.admin import shown
 from tenants.admin.base import ConsoleAdmin
 from tenants.admin.downloads import attachment
+from tenants.admin.scoping import scope_of
 from tenants.audit import AuditEvent
-from tenants.models import RequestRecord
+from tenants.models import RequestRecord, Tenant
+from tenants.roles import Scope
 from tenants.sheets import FORMS
 
 PERMISSION = "tenants.export_requestrecord"
@@ -68,7 +70,9 @@ class ExportsRequests(ConsoleAdmin[RequestRecord]):
             listed = self.get_changelist_instance(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse("admin:tenants_requestrecord_changelist"))
-        export = exports.Export(listed.queryset, form, _words(listed), _query(request))
+        scope = scope_of(request, PERMISSION)  # one may see more than one may take away
+        words = {**_words(listed), **_within(scope)}
+        export = exports.Export(scope.only(listed.queryset), form, words, _query(request))
         export.begin()
         return attachment(export.name, export.content_type, export.stream())
 
@@ -113,9 +117,18 @@ def _words(listed: ChangeList) -> dict[str, str]:
     """The filters as the page shows them."""
     words = {"search": reports.without_secrets(listed.query)} if listed.query else {}
     for spec in listed.filter_specs:
-        chosen = (choice for choice in spec.choices(listed) if choice.get("selected") and choice.get("value"))
-        words |= {str(spec.title): str(choice["display"]) for choice in chosen}
+        chosen = [choice for choice in spec.choices(listed) if choice.get("selected") and choice.get("value")]
+        said = [choice["display"] for choice in chosen] or [*filter(None, spec.used_parameters.values())]
+        words |= {str(spec.title): str(text) for text in said[:1]}
     return words
+
+
+def _within(scope: Scope) -> dict[str, str]:
+    return (
+        {}
+        if scope.everything
+        else {"within": ", ".join(scope.only(Tenant.objects.all()).values_list("slug", flat=True))}
+    )
 
 
 def _line(told: AuditEvent) -> dict[str, Any]:

@@ -16,11 +16,8 @@ from tests.live import Server
 
 PASSWORD = "a sentence of Carol's own"
 AUDITOR = """
-from django.contrib.auth.models import Permission
 from tenants.models import User
-carol = User.objects.create_user("carol", password=%r, is_staff=True)
-names = ("view_requestrecord", "export_requestrecord", "view_auditevent", "view_tenant", "view_apikey")
-carol.user_permissions.set(Permission.objects.filter(codename__in=names))
+User.objects.create_user("carol", password=%r, is_staff=True, role="auditor")
 """
 
 

@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from tenants import exports, ids
 from tenants.database import Database
-from tenants.models import AuditEvent, Issued, RequestRecord, Tenant, User
+from tenants.models import AuditEvent, Issued, Membership, RequestRecord, Tenant, User
 from tests.tenants.admin.conftest import Record, allowed, issue, signed_in
 
 LIST = "/admin/tenants/requestrecord/"
@@ -142,14 +142,15 @@ async def test_a_row_outlives_the_names_of_its_tenant_and_key(stage: Stage) -> N
 
 
 async def test_both_ends_are_told_with_count_hash_and_filter(stage: Stage) -> None:
-    query = f"?tenant={stage.acme.tenant_id}&since=7d&before={stage.newest.pk}"
+    first = stage.old.at.date().isoformat()
+    query = f"?tenant={stage.acme.tenant_id}&since=7d&from={first}&before={stage.newest.pk}"
     file = await stage.file("csv", query)
     began, ended = await told()
     assert (began.action, ended.action) == ("records.export_began", "records.exported")
     assert began.object_id == ended.object_id and began.actor_name == ended.actor_name == "alice"
     facts = ended.told_after
-    assert facts["filter"] == {"time": "Last 7 days", "tenant": "Acme"}
-    assert facts["query"] == f"tenant={stage.acme.tenant_id}&since=7d"
+    assert facts["filter"] == {"time": "Last 7 days", "tenant": "Acme", "first day": first}
+    assert facts["query"] == f"tenant={stage.acme.tenant_id}&since=7d&from={first}"
     assert (facts["rows"], facts["bytes"]) == (3, len(file))
     assert facts["sha256"] == hashlib.sha256(file).hexdigest()
     assert facts["last_id"] == str(stage.newest.pk)
@@ -205,6 +206,42 @@ async def test_a_pasted_key_is_not_told(stage: Stage) -> None:
 
 
 # Who may, and what is refused
+
+
+@pytest.fixture
+async def carols(stage: Stage) -> Stage:
+    """The same list before Carol, who audits Acme and manages Globex: she sees both, and takes Acme's."""
+
+    def prepare() -> None:
+        carol = User.objects.create_user("carol", is_staff=True)
+        Membership.objects.create(user=carol, tenant=stage.acme.tenant, role="auditor")
+        Membership.objects.create(user=carol, tenant=stage.globex.tenant, role="manager")
+        stage.client.force_login(carol)
+
+    await sync_to_async(prepare)()
+    return stage
+
+
+async def test_nobody_takes_more_than_their_role_lets_them(carols: Stage) -> None:
+    page = (await carols.client.get(LIST)).content.decode()
+    assert str(carols.mallorys.pk) in page and str(carols.newest.pk) in page
+    assert await carols.ids() == [carols.failed.pk, carols.newest.pk]
+    facts = (await told())[-1].told_after
+    assert (facts["filter"]["within"], facts["rows"]) == ("acme", 2)
+
+
+@pytest.mark.parametrize("query", ["?tenant={tenant}", "?key={key}", "?q={pk}", "?q=u_1"])
+async def test_nor_by_asking_for_it(carols: Stage, query: str) -> None:
+    theirs = carols.globex
+    asked = query.format(tenant=theirs.tenant_id, key=theirs.pk, pk=carols.mallorys.pk)
+    assert await carols.ids(asked) == []
+
+
+async def test_a_manager_takes_nothing(carols: Stage) -> None:
+    await Membership.objects.filter(role="auditor").adelete()
+    assert "Export these rows" not in (await carols.client.get(LIST)).content.decode()
+    await carols.take("csv", expect=403)
+    assert await told() == []
 
 
 def test_those_who_may_not_take_are_not_offered(carol: User, bobs_key: Issued, record: Record) -> None:

@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0013_credentials'),
+        ('tenants', '0015_usage_index'),
     ]
 
     operations = [
