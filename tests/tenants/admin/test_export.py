@@ -62,7 +62,9 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(transactional_db: None, reader: Database, record_any: Record) -> AsyncIterator[Stage]:
+async def stage(
+    no_connection_left: None, transactional_db: None, reader: Database, record_any: Record
+) -> AsyncIterator[Stage]:
     def prepare() -> Stage:
         alice = User.objects.create_superuser("alice")
         tenants = [Tenant.objects.create(slug=name, name=name.capitalize()) for name in ("acme", "globex")]
