@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -64,8 +65,8 @@ def seed(count: int, days: int, who: Seeded, number: int, told: Callable[[int], 
         month += timedelta(days=28)
     rows = _records(count, start, end, who, random.Random(number))
     sums: dict[Place, UsageDay] = {}
-    for first in range(0, count, BATCH_ROWS):
-        batch = [row for row, _ in zip(rows, range(min(BATCH_ROWS, count - first)), strict=False)]
+    done = 0
+    while batch := list(islice(rows, BATCH_ROWS)):
         for row in batch:
             place = Place.of(row)
             if place not in sums:
@@ -73,7 +74,8 @@ def seed(count: int, days: int, who: Seeded, number: int, told: Callable[[int], 
             sums[place].count(row)
         with transaction.atomic():
             bulk.insert(batch, RequestRecord)
-        told(first + len(batch))
+        done += len(batch)
+        told(done)
     with transaction.atomic():
         UsageDay.objects.bulk_create(sums.values(), batch_size=200)
     with connection.cursor() as cursor:

@@ -63,7 +63,8 @@ print(times[len(times) // 2], times[int(len(times) * 0.95)])
 """
 
 
-def volume(count: int, rounds: int, postgresql: bool = False) -> Report:
+def volume(count: int, rounds: int, leeway: int = 1, postgresql: bool = False) -> Report:
+    """`leeway` is how many times the limits a page may take: a sample runs on machines that do other things too."""
     if postgresql and not binaries():
         report = Report("not run")
         report.told("PostgreSQL", "not installed")
@@ -74,14 +75,14 @@ def volume(count: int, rounds: int, postgresql: bool = False) -> Report:
         started = time.monotonic()
         command = [sys.executable, str(REPO / "manage.py"), "seed_records", str(count), "--force"]
         subprocess.run(command, cwd=REPO, env=server.env, check=True, capture_output=True, timeout=SEED_SECONDS)
-        report = measured(server, rounds, count)
+        report = measured(server, rounds, count, leeway)
         report.ran = f"{count:,} requests on {'PostgreSQL' if postgresql else 'SQLite'}, {report.ran}"
         report.told("to seed them", f"{time.monotonic() - started:.0f} s")
         return report
 
 
-def measured(server: Server, rounds: int, exported: int) -> Report:
-    """The figures of a server that has its requests."""
+def measured(server: Server, rounds: int, count: int, leeway: int = 1) -> Report:
+    """The figures of a server that has so many requests."""
     console = Console(server)
     pages = list(console.pages())
     report = Report(f"{len(pages)} pages and filters of the console, each {rounds} times")
@@ -95,33 +96,32 @@ def measured(server: Server, rounds: int, exported: int) -> Report:
     every = sorted(took for each in times.values() for took in each)
     slowest = sorted(times, key=lambda page: -share(times[page], 0.95))
     report.told("p50 of all pages", f"{share(every, 0.5):.0f} ms")
-    report.at_most("p95 of all pages", share(every, 0.95), PAGE_MS, " ms")
-    report.at_most("p95 of the slowest page", share(times[slowest[0]], 0.95), PAGE_MS, " ms")
+    report.at_most("p95 of all pages", share(every, 0.95), PAGE_MS * leeway, " ms")
+    report.at_most("p95 of the slowest page", share(times[slowest[0]], 0.95), PAGE_MS * leeway, " ms")
     half, most = (float(text) for text in server.manage("shell", "-c", NEXT_PAGES).split()[-2:])
     report.told("next page, from the database, anywhere in the list, p50", f"{half:.1f} ms")
-    report.at_most("the same, p95", most, NEXT_MS, " ms")
+    report.at_most("the same, p95", most, NEXT_MS * leeway, " ms")
     report.told("the slowest", ", ".join(f"{page} {share(times[page], 0.95):.0f} ms" for page in slowest[:5]))
-    _export(server, console, exported, report)
+    _export(server, console, count, report)
     return report
 
 
-def _export(server: Server, console: Console, exported: int, report: Report) -> None:
+def _export(server: Server, console: Console, count: int, report: Report) -> None:
     (worker,) = server.workers()
-    console.export(f"{LIST}export/?since=1h", "csv", exported)  # what is loaded once is loaded
+    console.export(f"{LIST}export/?since=1h", "csv")  # what is loaded once is loaded
     before = _memory(worker)
     for form in ("csv", "jsonl"):
         started = time.monotonic()
-        taken = console.export(f"{LIST}export/?since=all", form, exported)
+        taken = console.export(f"{LIST}export/?since=all", form)
         took = time.monotonic() - started
-        report.told(f"{form}: requests exported", taken.rows)
+        report.exactly(f"{form}: requests exported", taken.rows, count)
         report.told(f"{form}: a second", f"{taken.rows / took:,.0f} rows, {taken.bytes / took / 1e6:.1f} MB")
         report.at_most(
             f"{form}: growth of the worker's memory at its highest", taken.peak(worker, before), GROWTH_MB, " MB"
         )
-        if taken.whole:
-            manifest = console.manifest()
-            report.exactly(f"{form}: rows that the manifest has too many or too few", manifest["rows"] - taken.rows)
-            report.exactly(f"{form}: SHA-256 of the file is the manifest's", manifest["sha256"] == taken.sha256, 1)
+        manifest = console.manifest()
+        report.exactly(f"{form}: requests according to its manifest", int(str(manifest["rows"])), count)
+        report.exactly(f"{form}: SHA-256 of the file is the manifest's", manifest["sha256"] == taken.sha256, 1)
     cut = console.text(EXPORTS).count("cut off")
     console.export(f"{LIST}export/?since=all", "jsonl", 10)
     until(lambda: console.text(EXPORTS).count("cut off") > cut, what="the word of an export that its client left")
@@ -131,7 +131,7 @@ def _export(server: Server, console: Console, exported: int, report: Report) -> 
 class Taken:
     def __init__(self) -> None:
         self.rows = self.bytes = 0
-        self.whole, self.highest = False, 0.0
+        self.highest = 0.0
         self._sha256 = hashlib.sha256()
 
     def add(self, part: bytes) -> None:
@@ -187,8 +187,8 @@ class Console:
                 yield f"{LIST}?q={found[-1].split('/')[-3]}"
         yield f"{LIST}?q=nothing-has-this-id"
 
-    def export(self, path: str, form: str, most: int) -> Taken:
-        """Reads until there are so many rows, then goes."""
+    def export(self, path: str, form: str, most: float = float("inf")) -> Taken:
+        """Reads all of it, or until there are so many rows, and goes."""
         worker, taken = self._server.workers()[0], Taken()
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=600)
         body = urlencode({"format": form, "csrfmiddlewaretoken": "c" * 32})
@@ -200,7 +200,6 @@ class Console:
         with contextlib.closing(connection):
             while taken.rows < most + header:
                 if not (part := answer.read(1 << 20)):
-                    taken.whole = True
                     break
                 taken.add(part)
                 taken.highest = max(taken.highest, _memory(worker))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tenants import exports
+from tenants import exports, seeding
 from tenants.models import ApiKey, AuditEvent, RequestRecord, Tenant, UsageDay
 from tenants.usage import SUMMED
 from tests.tenants.admin import conftest as cast
@@ -134,7 +134,8 @@ def test_one_that_breaks_off_is_told_as_cut_and_leaves_nothing(
 # Made-up requests
 
 
-def test_seeded_requests_look_like_real_ones(tmp_path: Path) -> None:
+def test_seeded_requests_look_like_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeding, "BATCH_ROWS", 70)
     call_command("seed_records", "300", "--days=3", "--tenants=2", "--keys=2")
     rows = list(RequestRecord.objects.order_by("pk"))
     assert len(rows) == 300 and len({row.key_id for row in rows}) == 4
