@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bridge.catalog import Model
@@ -13,6 +13,7 @@ from bridge.reasoning import think
 from bridge.receipt import Receipt
 
 Request = dict[str, Any]
+Restore = Callable[[Request, Receipt], None]
 
 # The turn that is added where a model does not continue an assistant's turn (an agent that ended so by accident).
 CONTINUE = "Continue."
@@ -21,14 +22,22 @@ MOST_BREAKPOINTS = 4
 _WITH_THINKING = {"temperature": (1, 1), "top_p": (0.95, 1), "top_k": (1, 0)}
 
 
-def adapt(request: Request, model: Model, receipt: Receipt, display: str = "summarized") -> list[Rewriter]:
+def restore_nothing(request: Request, receipt: Receipt) -> None:
+    """What most requests need."""
+
+
+def adapt(
+    request: Request, model: Model, receipt: Receipt, display: str = "summarized", restore: Restore = restore_nothing
+) -> list[Rewriter]:
     """Changes the request in place; returns what the answer has to go through to be what was asked for. `display`: how
-    thinking is shown, where the client asks for no more than an effort."""
+    thinking is shown, where the client asks for no more than an effort. `restore`: puts back, in place, the thinking
+    that the turns lack, now that they are as they will be sent."""
     _limit_output(request, model, receipt)
     rewriters = _force_tool(request, model, receipt)
+    _place_system_turns(request, model, receipt)
+    restore(request, receipt)
     think(request, model, receipt, display)
     _drop_sampling(request, model, receipt)
-    _place_system_turns(request, model, receipt)
     _end_with_user(request, model, receipt)
     _limit_breakpoints(request, receipt)
     _order_breakpoints(request, receipt)

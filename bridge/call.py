@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -61,6 +61,7 @@ class Call:
     answer: Readable | None = None
     belongings: Belongings | None = None
     grant: Grant = field(default_factory=Grant)
+    before_end: Callable[[], Awaitable[None]] | None = None  # done before the client can know that it has ended
     kept: bool = False  # goes on without its client (idempotency.py), which then sees to its end
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
 

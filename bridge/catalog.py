@@ -35,6 +35,7 @@ class Model:
     forced_tool_choice: bool
     thinking: tuple[str, ...]
     effort: tuple[str, ...]
+    thinks: bool = False  # without being asked to
     aliases: tuple[str, ...] = ()
     created: int = 0
     status: str = "active"
@@ -116,6 +117,7 @@ def _model(row: Mapping[str, Any]) -> Model:
         forced_tool_choice=row["forced_tool_choice"],
         thinking=tuple(row["thinking"]),
         effort=tuple(row["effort"]),
+        thinks=row["thinking_default"] != "off",
         aliases=tuple(row.get("aliases", ())),
         created=created,
         status=row.get("status", "active"),

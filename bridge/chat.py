@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from bridge.dialects import betas, chat, chat_answer
@@ -26,6 +28,16 @@ class ChatDialect(TranslatedDialect):
 
 
 class ChatQuestion(TranslatedQuestion[chat.Reading]):
+    @property
+    def request(self) -> dict[str, Any]:
+        """As it was read."""
+        return self._reading.request
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it calls functions as in 2023, without ids."""
+        return self._reading.form.legacy
+
     def stream(self, tally: Tally, created: int) -> ChatTold:
         return ChatTold(self._reading, tally, created, self._each())
 

@@ -29,8 +29,9 @@ from bridge.listing import Listing, OwnListings
 from bridge.prices import Prices, dearest_terms
 from bridge.reply import Events, Reply
 from bridge.speech import Asked, Counter, Dialect, Question, Stream, Telling, Whole
-from bridge.upstream import Upstream
+from bridge.upstream import Answer, Upstream
 from bridge.upstream_account import Account, Sends, Tell
+from bridge.vault import forgiving, remember
 from bridge.wire.anthropic import Event, Frame
 from tenants.budgets import Budgets
 from tenants.fairness import Fairness
@@ -39,6 +40,7 @@ from tenants.pseudonym import pseudonym
 from tenants.replays import Replays
 from tenants.sealing import Seals
 from tenants.values import Caller, Mode, State
+from tenants.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Services:
     replays: Replays | None = None  # None: Idempotency-Key is not heeded
     kept: Kept = field(default_factory=Kept)
     tell: Tell = lambda credential, refused: None
+    vault: Vault | None = None  # None: no thinking is kept
     seals: Seals | None = None  # None: nothing is given to clients to carry
 
     def seal(self, caller: Caller) -> Seal:
@@ -123,6 +126,8 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
     call.entry.note(alias=question.alias, streamed=question.streamed)
     target, model = services.chosen(call.caller, question.alias)
     end_user = pseudonym(call.caller.tenant_id, question.end_user)
+    memory = await remember(services.vault, services.catalog, call.caller, question, model, end_user)
+    call.before_end = memory.keep if memory is not None else None
     request = {**question.fit(model, end_user), "model": target}
     if not call.caller.idempotent and asked.header("idempotency-key"):
         question.receipt.add("idempotency-key", "ignored")
@@ -145,18 +150,22 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
     )
     pauses = not dialect.relays and may_pause(request)
 
+    async def post(wanted: dict[str, Any]) -> Answer:
+        body = content if wanted is request else msgspec.json.encode({**wanted, "stream": True})
+        return await upstream.send(body, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays)
+
     async def send() -> Readable:
         try:
-            sent = await upstream.send(
-                content, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays
-            )
+            wanted, sent = await forgiving(memory, request, post)
         except ApiError as problem:
             sharing.heard(services.fairness, call, problem)
             raise
-        return ContinuedAnswer(upstream, request, sent, question.headers, call.grant.more) if pauses else sent
+        return ContinuedAnswer(upstream, wanted, sent, question.headers, call.grant.more) if pauses else sent
 
     call.answer = answer = await (send() if question.choices == 1 else open_all(send, question.choices))
     call.entry.note(attempts=answer.attempts, upstream_id=answer.upstream_id)
+    if memory is not None:
+        call.entry.note(receipt=str(question.receipt))
     headers = {"x-bridge-compat": str(question.receipt)} if question.receipt else {}
     created = int(time.time())
     if question.streamed:
@@ -237,6 +246,8 @@ async def _whole(call: Call, answer: Readable, whole: Whole) -> bytes:
         await answer.aclose()
     body = whole.write()
     _settle_answered(call, whole)
+    if call.before_end is not None:
+        await call.before_end()
     return body
 
 
@@ -248,6 +259,8 @@ async def _stream(call: Call, answer: Readable, stream: Stream) -> AsyncIterator
             part = stream.feed(_metered(call, await answer.read()), _frames(call, answer))
             if stream.done:
                 _settle_answered(call, stream)
+                if call.before_end is not None:
+                    await call.before_end()
             else:
                 _note_progress(call)
             yield part

@@ -34,6 +34,14 @@ def think(request: Request, model: Model, receipt: Receipt, display: str = "summ
         del request["output_config"]
 
 
+def thinks(request: Request, model: Model) -> bool:
+    """Whether the model will think about this request, as its client asks for it (before `think`)."""
+    given, effort = request.get("thinking"), request.get("output_config", {}).get("effort")
+    if (given is not None and given.get("type") == "disabled") or (given is None and effort == "none"):
+        return bool(model.thinking) and "disabled" not in model.thinking
+    return bool(model.thinking) and (given is not None or effort is not None or model.thinks)
+
+
 def _by_effort(effort: str | None, model: Model, receipt: Receipt, display: str) -> tuple[Request | None, str | None]:
     if effort is None:
         return None, None
@@ -99,7 +107,7 @@ def _amount(given: Request) -> str:
 def _within_limits(thinking: Request, request: Request, receipt: Receipt) -> Request | None:
     """A budget lies below max_tokens, which includes it; and a turn that called tools must begin with its thinking."""
     most = request["max_tokens"] - 1
-    if most < _LEAST_BUDGET or _lacks_thinking(request["messages"]) or _forced(request):
+    if most < _LEAST_BUDGET or lacks_thinking(request["messages"]) or _forced(request):
         receipt.add("thinking", "dropped")
         return None
     budget = max(_LEAST_BUDGET, min(thinking["budget_tokens"], most))
@@ -110,7 +118,7 @@ def _forced(request: Request) -> bool:
     return request.get("tool_choice", {}).get("type") in ("any", "tool")
 
 
-def _lacks_thinking(turns: list[Request]) -> bool:
+def lacks_thinking(turns: list[Request]) -> bool:
     """Whether the tool loop that is under way began without the thinking that led to its call."""
     last = next((turn for turn in reversed(turns) if turn["role"] == "assistant"), None)
     if last is None or not any(block["type"] == "tool_use" for block in last["content"]):

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 import httpx
 import msgspec
 
+from bridge import sandbox_signatures
 from bridge.sandbox_request import ERRORS, Call, Failure, Json, Prompt, block_tokens, input_tokens, read
 from bridge.sandbox_script import SCRIPTED, WORD, Script, follow
 
@@ -26,7 +27,7 @@ WORD_OF_JSON = re.compile(r"[\s\S]{1,12}")
 TOO_LONG = "max_tokens: {} > {}, which is the maximum allowed number of output tokens for {}"
 
 
-def _message(script: Script, model: str, counted: int) -> Json:
+def _message(script: Script, model: str, counted: int, body: bytes) -> Json:
     """The whole answer, from which the stream is made too."""
     thinking = sum(block_tokens(block) for block in script.blocks if block["type"] == "thinking")
     output = sum(map(block_tokens, script.blocks))
@@ -48,7 +49,7 @@ def _message(script: Script, model: str, counted: int) -> Json:
         "type": "message",
         "role": "assistant",
         "model": model,
-        "content": [block | _shown(block, script.call) for block in script.blocks],
+        "content": sandbox_signatures.sign(body, [block | _shown(block, script.call) for block in script.blocks]),
         **script.stop,
         "usage": usage,
     }
@@ -148,7 +149,7 @@ class Sandbox(httpx.AsyncBaseTransport):
         """What this path answers: an object, or the chunks of a stream."""
         match request.method, request.url.path.split("/")[1:]:
             case "POST", ["v1", "messages"]:
-                return await self._answer(read(body, Call), request_id)
+                return await self._answer(read(body, Call), body, request_id)
             case "POST", ["v1", "messages", "count_tokens"]:
                 prompt = read(body, Prompt)
                 self._model(prompt.model)
@@ -177,15 +178,17 @@ class Sandbox(httpx.AsyncBaseTransport):
         data = [self._models[name] for name in page]
         return {"data": data, "has_more": len(rest) > len(page), "first_id": first_id, "last_id": last_id}
 
-    async def _answer(self, call: Call, request_id: str) -> Json | AsyncIterator[bytes]:
+    async def _answer(self, call: Call, body: bytes, request_id: str) -> Json | AsyncIterator[bytes]:
         most = self._model(call.model).get("max_tokens")
         if isinstance(most, int) and call.max_tokens > most:
             raise Failure(400, TOO_LONG.format(call.max_tokens, most, call.model))
+        if b'"assistant"' in body:
+            sandbox_signatures.check(body)
         script = follow(call)
         if script.failure and self._still_fails(script.failure, script.heard):
             await self._sleep(script.first)
             raise script.failure
-        message = _message(script, str(self._model(call.model)["id"]), input_tokens(call))
+        message = _message(script, str(self._model(call.model)["id"]), input_tokens(call), body)
         output = message["usage"]["output_tokens"]
         script.rate = max(script.rate, output / LONGEST)
         if call.stream:

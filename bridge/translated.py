@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from bridge.adapt import adapt
+from bridge.adapt import Restore, adapt, restore_nothing
 from bridge.catalog import Model
 from bridge.emulate import PlainJson, Rewriter
 from bridge.errors import ApiError
@@ -43,6 +43,12 @@ class Reading(Protocol):
     def betas(self) -> tuple[str, ...]: ...
 
 
+class Memory(Rewriter, Protocol):
+    """What was kept of earlier answers for clients that drop it: `restore` gives it back; it hears the new answer."""
+
+    def restore(self, request: dict[str, Any], receipt: Receipt) -> None: ...
+
+
 R = TypeVar("R", bound=Reading)
 
 
@@ -52,6 +58,7 @@ class TranslatedQuestion(Generic[R]):
     def __init__(self, reading: R, asked_betas: list[str]) -> None:
         self._reading = reading
         self._rewriters: list[Rewriter] = []
+        self.memory: Memory | None = None
         self.alias: str = reading.request["model"]
         self.streamed, self.end_user, self.choices = reading.stream, reading.end_user, reading.choices
         self.open_ended = "max_tokens" not in reading.request
@@ -62,7 +69,8 @@ class TranslatedQuestion(Generic[R]):
     def fit(self, model: Model, pseudonym: str) -> dict[str, Any]:
         """The Messages request that this model accepts."""
         request = self._reading.request
-        self._rewriters = adapt(request, model, self.receipt, self._reading.display)
+        restore: Restore = self.memory.restore if self.memory is not None else restore_nothing
+        self._rewriters = adapt(request, model, self.receipt, self._reading.display, restore)
         if self._reading.plain_json:
             self._rewriters.append(PlainJson())
         if pseudonym:
@@ -70,5 +78,6 @@ class TranslatedQuestion(Generic[R]):
         return request
 
     def _each(self) -> list[list[Rewriter]]:
-        """Rewriters remember what they have seen: every choice has its own."""
-        return [copy.deepcopy(self._rewriters) for _ in range(self.choices)]
+        """Rewriters remember what they have seen: every choice has its own. Memory, the last, hears all."""
+        heard = [self.memory] if self.memory is not None else []
+        return [[*copy.deepcopy(self._rewriters), *heard] for _ in range(self.choices)]

@@ -49,6 +49,7 @@ from tenants.nightly import Nightly  # noqa: E402
 from tenants.replays import Replays  # noqa: E402
 from tenants.sealing import Seals  # noqa: E402
 from tenants.values import Mode  # noqa: E402
+from tenants.vault import Vault  # noqa: E402
 
 GC_THRESHOLDS = (50_000, 20, 20)  # a request leaves no cycles behind: the collector need not look after every tenth
 DRAIN_MARGIN = 2.5  # seconds between the end of the streams and the end of the grace period, to write what is left
@@ -119,6 +120,9 @@ class Application:
         self._services = make_services(site_key.text, limiter, self._budgets, self._settle)
         self._services.replays = replays = Replays(self._database, settings.ENCRYPTION_KEYS)
         self._services.tell = CredentialNews(self._database).tell
+        self._services.vault = self._vault = Vault(
+            self._database, settings.ENCRYPTION_KEYS, settings.THINKING_VAULT_HOURS
+        )
         self._services.seals = Seals(settings.ENCRYPTION_KEYS)
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS, self._reprice)
         await gate.poll()
@@ -127,6 +131,7 @@ class Application:
         background = [
             gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run(), replays.run(),
             witness.watch(self._database), AlertSender(self._database).run(), site_key.watch(self._use_key),
+            self._vault.run(),
         ]  # fmt: skip
         if self._redis is not None:
             await self._redis.open()
@@ -166,6 +171,7 @@ class Application:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._services.kept.aclose()
+        await self._vault.aclose()
         await self._ledger.close()
         await self._budgets.close()
         for listing in self._services.listings.values():

@@ -28,6 +28,7 @@ METRICS_DIR = DATA_DIR / "metrics"
 DATABASE_URL = env.read("DATABASE_URL")
 EMBEDDED_DATABASE = not DATABASE_URL
 RETENTION_DAYS = env.optional_integer("RETENTION_DAYS", 1, 36_500)
+THINKING_VAULT_HOURS = env.integer("THINKING_VAULT_HOURS", 8, 0, 72)
 
 # --- Secrets --------------------------------------------------------------------------------------------------------
 

@@ -329,6 +329,7 @@ class KeySecret(GateModel):
             budgets=Budget.objects.rules_of(key),
             limits=tuple(key.limits()),
             idempotent=key.idempotent or tenant.idempotent,
+            keeps_thinking=tenant.thinking_vault,
             credential=UpstreamCredential.objects.of(tenant.pk) if key.mode == "live" else None,
             networks=tuple(map(networks.read, key.networks or ())),
             tags=key.tags or {},

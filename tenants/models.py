@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.functional import cached_property
 
@@ -25,6 +25,7 @@ from tenants.replays import Replay
 from tenants.roles import EVERYTHING, SITE_ROLES, Scope, at_a_tenant
 from tenants.spending import Budget, BudgetWindow, Hold, Holder
 from tenants.usage import UsageDay
+from tenants.vault import KeptThinking
 from tenants.windows import check_zone
 
 
@@ -121,6 +122,12 @@ class Tenant(Limited, GateModel):
     idempotent = models.BooleanField(
         "Idempotency-Key", default=False, help_text="For all of its keys: answers are kept for a day, encrypted."
     )
+    thinking_vault = models.BooleanField(
+        "keep thinking",
+        default=False,
+        help_text="Stores content: Claude's signed thinking before its tool calls, encrypted, for hours, so that it is "
+        "there again when a client comes back without it. Off: none is stored, and what was is deleted.",
+    )
     held_at = models.DateTimeField(null=True, blank=True, editable=False)
     held_reason = models.CharField(max_length=250, blank=True, editable=False)
 
@@ -133,6 +140,13 @@ class Tenant(Limited, GateModel):
     def limits(self) -> list[Limit]:
         """Those of all its live keys together; test keys count apart, against the same."""
         return self.own_limits("tenant", f"{self.pk}:live")
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Thinking that is not to be kept any more goes at once, unless the tenant is under legal hold."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if not self.thinking_vault and self.held_at is None:
+                KeptThinking.objects.filter(tenant=self).delete()
 
     def suspend(self, reason: str = "", by: object = "") -> None:
         """Refuses every key of the tenant from now on (within a second on every worker)."""
@@ -159,6 +173,6 @@ class Tenant(Limited, GateModel):
 
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
-    "Installation", "Issued", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Replay", "RequestRecord",
-    "Tenant", "UpstreamCredential", "UsageDay", "User",
+    "Installation", "Issued", "KeptThinking", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Replay",
+    "RequestRecord", "Tenant", "UpstreamCredential", "UsageDay", "User",
 ]  # fmt: skip

@@ -17,9 +17,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from tenants import audit, ids, partitions, seals
-from tenants.models import Replay, RequestRecord, Tenant
+from tenants.models import KeptThinking, Replay, RequestRecord, Tenant
 from tenants.pseudonym import pseudonym
 from tenants.records import IS_OPEN
+from tenants.vault import FORGET_ROWS
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ def prune(
     pruned.held = [tenant.slug for tenant in tenants if tenant.held_at]
     ends = {tenant: end for tenant in tenants if (end := _end(tenant, default_days, now)) and not tenant.held_at}
     if not dry_run:
+        while KeptThinking.objects.forget() >= FORGET_ROWS and not stop():
+            pass
         _drop_months(tenants, ends, pruned)
     for tenant, end in ends.items():
         if dry_run:
@@ -76,7 +79,7 @@ def prune(
 
 def erase_end_user(tenant: Tenant, end_user: str) -> int:
     """Makes an end user's records nobody's: pseudonym, address and client software go; what it cost stays. Answers
-    kept for replay are deleted.
+    kept for replay and kept thinking are deleted.
 
     Returns how many records it was. Raises UnderLegalHold.
     """
@@ -84,6 +87,7 @@ def erase_end_user(tenant: Tenant, end_user: str) -> int:
     with transaction.atomic():
         _refuse_held(tenant)
         Replay.objects.filter(tenant=tenant, end_user=known_as).delete()
+        KeptThinking.objects.filter(tenant=tenant, end_user=known_as).delete()
     count = 0
     while found := _erase_some(tenant, known_as):
         count += found

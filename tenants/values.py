@@ -82,6 +82,7 @@ class Caller:
     budgets: tuple[BudgetRule, ...] = ()  # none for a test key: it costs nothing
     limits: tuple[Limit, ...] = ()  # its own and its tenant's
     idempotent: bool = False  # heed Idempotency-Key
+    keeps_thinking: bool = False  # its tenant wants signed thinking kept, which is content
     credential: Credential | None = None  # what its requests are sent with; None: the site's
     networks: tuple[Network, ...] = ()  # where it may be used from; empty: anywhere
     tags: Mapping[str, str] = field(default_factory=dict)  # its records carry them

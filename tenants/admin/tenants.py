@@ -73,7 +73,7 @@ class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
         return reports.with_key_counts(super().get_queryset(request))
 
     def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
-        about = (None, {"fields": ["name", "slug", "note", "retention_days", "idempotent"]})
+        about = (None, {"fields": ["name", "slug", "note", "retention_days", "idempotent", "thinking_vault"]})
         limits = ("Limits, all keys together", {"fields": [*LIMIT_FIELDS]})
         money = ("Money", {"fields": ["time_zone", "alert_emails", "alert_webhook"]})
         if obj is None:

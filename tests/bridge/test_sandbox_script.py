@@ -297,4 +297,5 @@ async def test_markers_combine_in_any_order(api: httpx.AsyncClient) -> None:
     one, other = await whole(api, " ".join(asked) + " hi"), await whole(api, "hi" + "".join(reversed(asked)))
     assert one.pop("id") != other.pop("id")
     assert one.pop("usage")["output_tokens"] == other.pop("usage")["output_tokens"] == 6
+    assert one["content"][0].pop("signature") != other["content"][0].pop("signature")  # of what was asked before it
     assert one == other

@@ -9,9 +9,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import models
 
 from tenants.encryption import Box, Unreadable
-from tenants.models import Replay, UpstreamCredential
+from tenants.models import KeptThinking, Replay, UpstreamCredential
 
-ENCRYPTED: tuple[type[models.Model], ...] = (UpstreamCredential, Replay)  # each in a column named `sealed`
+ENCRYPTED: tuple[type[models.Model], ...] = (
+    UpstreamCredential,
+    Replay,
+    KeptThinking,
+)  # each in a column named `sealed`
 
 
 class Command(BaseCommand):
