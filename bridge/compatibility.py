@@ -42,6 +42,7 @@ _CHAT = """
 | empty text | left out (`messages.empty=dropped`) |
 | an assistant message at the end | a prefill on models that take one, else continued (`messages.prefill=emulated`) |
 | `thinking_blocks` of an earlier answer | sent back unchanged, signature and all |
+| a turn with calls and without its thinking | where the tenant keeps it ([thinking](thinking.md)): its thinking is put back (`thinking=restored`), unless something before it changed |
 | `cache_control`, `prompt_cache_breakpoint` | cache breakpoints, the last four of them; an hour after five minutes becomes five minutes (`cache_control=shortened(5m)`) |
 
 The header `anthropic-beta` goes with Anthropic's own parameters: what stays inside the request passes, the rest is ignored

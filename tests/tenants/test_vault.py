@@ -137,7 +137,7 @@ async def test_of_a_tenant_that_keeps_much_the_oldest_goes(
         await keep(kept, caller, **{f"call{number}": b"x"})
         assert await count() <= 12
     found = await kept.find(caller, [f"call{number}" for number in range(30)])
-    assert list(found)[-1] == "call29" and "call0" not in found and len(found) >= 8
+    assert "call29" in found and "call0" not in found and len(found) >= 8
 
 
 async def test_under_legal_hold_nothing_goes_and_nothing_is_added_above_the_bound(
