@@ -99,7 +99,7 @@ class Memory:
     ) -> None:
         self._vault, self._catalog, self._caller, self._model = vault, catalog, caller, model
         self._end_user = end_user
-        self._found = {call: msgspec.msgpack.decode(data, type=KeptTurn) for call, data in found.items()}
+        self._found = {call: turn for call, data in found.items() if (turn := _unpacked(data))}
         self._receipt: Receipt | None = None
         self._before: dict[int, tuple[str, list[Block]]] = {}  # restored turns: their first call, and as they came
         self._folds: dict[int, Fold] = {}  # by choice
@@ -180,6 +180,14 @@ class Memory:
         """Whose thinking it is upstream: some models' blocks are bound to the account too."""
         credential = self._caller.credential
         return "" if credential is None else f"{credential.id}:{credential.hint}"
+
+
+def _unpacked(data: bytes) -> KeptTurn | None:
+    """None: another version of Bridge kept it."""
+    try:
+        return msgspec.msgpack.decode(data, type=KeptTurn)
+    except msgspec.DecodeError:
+        return None
 
 
 def _calls(turn: Request) -> list[str]:

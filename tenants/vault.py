@@ -153,7 +153,7 @@ class Vault:
         try:
             await self._database(unit)
         except Exception as error:  # whatever it was: an answer is not held up by it
-            log.warning("thinking could not be kept", extra={"error": f"{type(error).__name__}: {error}"})
+            log.warning("thinking could not be kept", extra={"error": type(error).__name__})
         if (seconds := time.monotonic() - begun) > WRITE_SECONDS:
             log.warning("keeping thinking took long", extra={"seconds": round(seconds, 1)})
 

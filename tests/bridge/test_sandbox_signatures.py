@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.bridge.sandbox_client import OPUS
+
 TOOLS = [{"name": name, "input_schema": {"type": "object"}} for name in ("look", "ask")]
 ASKED = "[sandbox:tool times=3] [sandbox:think tokens=5] look"
 
@@ -17,7 +19,7 @@ Json = dict[str, Any]
 
 def request(messages: list[Any], **more: Any) -> Json:
     thinking = {"type": "adaptive", "display": "summarized"}
-    base = {"model": "claude-opus-5", "max_tokens": 4000, "tools": TOOLS, "thinking": thinking}
+    base = {"model": OPUS, "max_tokens": 4000, "tools": TOOLS, "thinking": thinking}
     return {**base, "messages": messages, "output_config": {"effort": "high"}, **more}
 
 

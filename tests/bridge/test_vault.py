@@ -291,6 +291,20 @@ async def test_calls_that_were_taken_apart_get_none_of_it(stage: Stage, claude: 
     assert claude.thoughts() == [0]
 
 
+async def test_what_another_version_kept_is_not_there(
+    stage: Stage, claude: Claude, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent(stage.client)
+    await agent.step()
+
+    async def found(self: Vault, caller: Any, calls: list[str]) -> dict[str, bytes]:
+        return dict.fromkeys(calls, msgspec.msgpack.encode({"version": 9}))
+
+    monkeypatch.setattr(Vault, "find", found)
+    await agent.step()
+    assert claude.thoughts() == [0]
+
+
 async def test_what_anthropics_own_tools_were_thought_around_is_not_kept(stage: Stage) -> None:
     search = wire.event(
         "content_block_start", index=1, content_block={"type": "server_tool_use", "id": "srvtoolu_1", "name": "x"}

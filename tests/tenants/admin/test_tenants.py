@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from django.test import Client
+from datetime import timedelta
 
-from tenants.models import Issued, Tenant
+from django.test import Client
+from django.utils import timezone
+
+from tenants.models import AuditEvent, Issued, KeptThinking, Tenant
 from tests.tenants.admin.conftest import issue
 
 ADD, LIST = "/admin/tenants/tenant/add/", "/admin/tenants/tenant/"
@@ -36,3 +39,25 @@ def test_a_tenant_is_found_by_either_name(as_alice: Client, acme: Tenant, globex
 
 def test_an_empty_list_says_the_next_step(as_alice: Client) -> None:
     assert b"No tenants yet" in as_alice.get(LIST).content
+
+
+def test_thinking_is_kept_by_choice_alone_and_what_was_kept_goes_with_it(
+    as_alice: Client, acme: Tenant, bobs_key: Issued
+) -> None:
+    page = f"{LIST}{acme.pk}/change/"
+    assert b"Stores content" in as_alice.get(page).content and not acme.thinking_vault
+    fields = {"name": "Acme", "slug": "acme", "time_zone": "UTC"}
+    for said, kept in ({**fields, "thinking_vault": "on"}, True), (fields, False):
+        form = as_alice.get(page).context["adminform"].form
+        hidden = {
+            name: form[name].value() or "" for name in form.fields if name not in ("thinking_vault", "idempotent")
+        }
+        assert as_alice.post(page, {**hidden, **said}).status_code == 302
+        acme.refresh_from_db()
+        assert acme.thinking_vault is kept
+        if kept:
+            row = {"tenant": acme, "key": bobs_key.row, "call": "x", "size": 1, "sealed": b"x"}
+            KeptThinking.objects.create(**row, until=timezone.now() + timedelta(hours=1))
+    assert not KeptThinking.objects.exists()
+    told = [event.after for event in AuditEvent.objects.filter(action="tenant.changed").order_by("seq")]
+    assert told[-2:] == ['{"thinking_vault":true}', '{"thinking_vault":false}']
