@@ -158,6 +158,10 @@ class Vault:
             log.warning("keeping thinking took long", extra={"seconds": round(seconds, 1)})
 
     def _write(self, caller: Caller, make: Callable[[], dict[str, bytes]], end_user: str | None) -> None:
+        from tenants.models import Tenant
+
+        if not Tenant.objects.filter(pk=caller.tenant_id, thinking_vault=True).exists():
+            return  # turned off since the request came, which may be long ago
         rows = []
         for call, data in make().items():
             name = _name(caller, call)

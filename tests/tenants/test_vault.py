@@ -200,6 +200,15 @@ async def test_erasing_an_end_user_takes_theirs_and_no_others(
     assert await vault_of().find(caller, ["a", "b"]) == {"b": b"two"}
 
 
+async def test_an_answer_that_began_before_it_was_turned_off_is_not_kept(
+    caller: Caller, acme: Tenant, vault_of: Callable[..., Vault]
+) -> None:
+    acme.thinking_vault = False
+    await acme.asave()
+    await keep(vault_of(), caller, a=b"one")
+    assert await count() == 0
+
+
 async def test_turned_off_behind_the_models_back_it_goes_too(
     caller: Caller, acme: Tenant, vault_of: Callable[..., Vault]
 ) -> None:
