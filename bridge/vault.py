@@ -5,7 +5,7 @@
     forgiving  sends; if upstream takes exception to a signature, once more without what was restored
 
 Claude's newer models accept a signed block only after the very system, tools and messages that it was made after, so
-what is kept is bound to their digest (docs/decisions/0014-thinking-vault.md). Where it is kept: tenants/vault.py.
+what is kept is bound to their digest (docs/decisions/0015-thinking-vault.md). Where it is kept: tenants/vault.py.
 """
 
 from __future__ import annotations
