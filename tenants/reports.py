@@ -81,8 +81,8 @@ def find_keys(keys: QuerySet[ApiKey], text: str) -> QuerySet[ApiKey]:
 
 
 def with_key_counts(tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
-    """The tenants with `key_count`: their keys that are not revoked."""
-    return tenants.annotate(key_count=Count("keys", filter=Q(keys__revoked_at__isnull=True)))
+    """The tenants, by name, with `key_count`: their keys that are not revoked."""
+    return tenants.annotate(key_count=Count("keys", filter=Q(keys__revoked_at__isnull=True))).order_by("name")
 
 
 def refusals(key: ApiKey, count: int = 10) -> list[RequestRecord]:
