@@ -143,6 +143,7 @@ MIDDLEWARE = [  # the console door only: the API door runs none (proxysite/door.
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "proxysite.acting.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "tenants.admin.sessions.SessionAgeMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "tenants.admin.middleware.ConsoleMiddleware",
 ]
@@ -208,6 +209,9 @@ WHITENOISE_AUTOREFRESH = False
 
 _https = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+# A __Host- cookie is taken from this host itself over TLS alone: no neighbour's page can plant one.
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = ("__Host-session", "__Host-csrf") if _https else ("sessionid", "csrftoken")
+CSRF_COOKIE_HTTPONLY = True
 SECURE_SSL_REDIRECT = False  # the proxy in front of Bridge ends TLS
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https and TRUSTED_PROXIES else None
@@ -218,7 +222,9 @@ SILENCED_SYSTEM_CHECKS = [  # of `check --deploy`; what is left holds with the s
 ]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-SESSION_COOKIE_AGE = 12 * 3600
+SESSION_HOURS = env.integer("SESSION_HOURS", 12, 1, 720)
+SESSION_IDLE_MINUTES = env.integer("SESSION_IDLE_MINUTES", 60, 1, 43_200)
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 DEFAULT_EXCEPTION_REPORTER_FILTER = "proxysite.logs.NoFrameVariables"
 
 REST_FRAMEWORK = {

@@ -24,6 +24,7 @@ from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.replays import Replay
 from tenants.roles import EVERYTHING, SITE_ROLES, Scope, at_a_tenant
 from tenants.spending import Budget, BudgetWindow, Hold, Holder
+from tenants.throttle import SignInTries
 from tenants.usage import UsageDay
 from tenants.vault import KeptThinking
 from tenants.windows import check_zone
@@ -174,5 +175,5 @@ class Tenant(Limited, GateModel):
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
     "Installation", "Issued", "KeptThinking", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Replay",
-    "RequestRecord", "Tenant", "UpstreamCredential", "UsageDay", "User",
+    "RequestRecord", "SignInTries", "Tenant", "UpstreamCredential", "UsageDay", "User",
 ]  # fmt: skip

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from tenants import reports
+from tenants import actors, reports
 from tenants.admin import password_again
 
 # The navigation, in the users' words: each section, the models behind it and what their own lists are called.
@@ -82,16 +85,32 @@ class ConsoleSite(admin.AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's view; whoever comes in, or is turned away, is told on the audit trail (or does not come in)."""
-        from tenants import models, sign_ins
+        from tenants import models, sign_ins, throttle
 
+        if request.method == "POST":
+            name, address = request.POST.get("username", ""), actors.current().address
+            if too_soon := throttle.wait(name, address):
+                sign_ins.failures.tell(name)
+                return self._come_back(request, too_soon)
         with transaction.atomic():
             response = super().login(request, extra_context)
             if request.method == "POST" and response.status_code == 302 and isinstance(request.user, models.User):
                 sign_ins.signed_in(request.user)
                 password_again.note(request)
+                throttle.forgive(name, address)
         if request.method == "POST" and response.status_code == 200:
             sign_ins.failures.tell(request.POST.get("username", ""))
         return response
+
+    def _come_back(self, request: HttpRequest, too_soon: timedelta) -> TemplateResponse:
+        """The same for a name that exists as for one that does not, for the right password as for a wrong one."""
+        minutes = math.ceil(too_soon.total_seconds() / 60)
+        text = f"Too many tries. Wait {minutes} {'minute' if minutes == 1 else 'minutes'}, then try again."
+        form = AdminAuthenticationForm(request)
+        context = {**self.each_context(request), "title": "Log in", "form": form, "too_soon": text}
+        request.current_app = self.name
+        headers = {"Retry-After": str(math.ceil(too_soon.total_seconds()))}
+        return TemplateResponse(request, "admin/login.html", context, status=429, headers=headers)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         from tenants import models, sign_ins
