@@ -25,7 +25,6 @@ from django.urls.resolvers import URLPattern, URLResolver
 from django.utils import timezone
 
 from tenants.models import (
-    ApiKey,
     AuditEvent,
     Budget,
     BudgetWindow,
@@ -87,21 +86,20 @@ class Victim:
 
     def rows(self) -> list[dict[str, Any]]:
         """All of it, as the database has it, and what the trail says of it."""
-        models = [model for model in apps.get_app_config("tenants").get_models() if model.__name__ != "Installation"]
-        return [row for model in models for row in model._base_manager.filter(**_theirs(model, self)).values()]
+        models = apps.get_app_config("tenants").get_models()
+        chosen = ((model, filters) for model in models if (filters := _theirs(model, self)))
+        return [row for model, filters in chosen for row in model._base_manager.filter(**filters).values()]
 
 
 def _theirs(model: type[Model], victim: Victim) -> dict[str, Any]:
-    fields = {field.name for field in model._meta.fields}
+    """The filter that finds the rows of a model that are theirs; nothing where none can be."""
     if model is AuditEvent:
         return {"tenant": victim.tenant, "seq__lte": max(victim.ids["auditevent"])}
-    if model in (Tenant, ApiKey, Budget, ModelAlias, ModelPrice):
-        return {"pk__in": victim.ids[str(model._meta.model_name)]}
-    return next(({name: value} for name, value in _LINKS(victim) if name.partition("__")[0] in fields), {})
-
-
-def _LINKS(victim: Victim) -> list[tuple[str, Any]]:
-    return [("tenant", victim.tenant), ("key__tenant", victim.tenant), ("budget__tenant", victim.tenant)]
+    if pks := victim.ids.get(str(model._meta.model_name)):
+        return {"pk__in": pks}
+    links = {"tenant": "tenant", "key": "key__tenant", "budget": "budget__tenant"}
+    names = [links[field.name] for field in model._meta.fields if field.name in links]
+    return {names[0]: victim.tenant} if names else {}
 
 
 # The addresses
