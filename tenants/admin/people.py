@@ -42,6 +42,12 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
     verbose_name, verbose_name_plural = "tenant", "At single tenants"
     fields = ("tenant", "role")
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Tenants are a plain choice, without the ways to make or change one from here."""
+        if db_field.is_relation:
+            return db_field.formfield(empty_label="Choose a tenant…", **kwargs)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _hands_out_power(request, obj)
 

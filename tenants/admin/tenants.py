@@ -6,8 +6,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -83,7 +85,25 @@ class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
             money[1]["fields"].append("webhook_secret")
         money[1]["fields"].append("budgets")
         facts = ("Facts", {"fields": ["state", "legal_hold", "anthropic_key", "keys", "created"]})
-        return [about, limits, money, facts]
+        return self._without(self._not_for(request, obj), [about, limits, money, facts])
+
+    def _not_for(self, request: HttpRequest, tenant: Tenant) -> set[str]:
+        """A webhook's address may hold a password; what is noted about a tenant is not for those who look after it."""
+        secret = set() if self.has_change_permission(request, tenant) else {"alert_webhook"}
+        return secret if self.scope(request, "view").everything else secret | {"note", "legal_hold"}
+
+    @staticmethod
+    def _without(names: set[str], fieldsets: list[Any]) -> list[Any]:
+        return [(head, {"fields": [name for name in more["fields"] if name not in names]}) for head, more in fieldsets]
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The history of a tenant tells what is noted about it."""
+        row = self.get_object(request, unquote(object_id))
+        if row is not None and not request.user.has_perm("tenants.view_auditevent", row):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
         facts = ["budgets", "limits_now", "webhook_secret", "state", "legal_hold", "anthropic_key", "keys", "created"]

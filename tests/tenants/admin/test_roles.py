@@ -200,6 +200,20 @@ def test_the_overview_counts_what_is_theirs(bob: User, bobs_key: Issued, mallory
     assert b"Globex" not in page.content
 
 
+def test_what_is_noted_about_a_tenant_is_not_for_its_manager(bob: User, acme: Tenant) -> None:
+    acme.note, acme.alert_webhook = "pays late", "https://hooks.example.com/secret-token"
+    acme.save()
+    acme.hold("the court asked")
+    page = f"/admin/tenants/tenant/{acme.pk}/"
+    told = signed_in(bob).get(f"{page}change/").content.decode()
+    assert "Acme" in told and not [word for word in ("pays late", "court", "secret-token") if word in told]
+    assert signed_in(bob).get(f"{page}history/").status_code == 403
+    carol = signed_in(person("carol", Role.AUDITOR))
+    told = carol.get(f"{page}change/").content.decode()
+    assert "pays late" in told and "court" in told and "secret-token" not in told
+    assert carol.get(f"{page}history/").status_code == 200
+
+
 # People
 
 
