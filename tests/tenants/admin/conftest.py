@@ -26,7 +26,7 @@ def signed_in(user: User) -> Client:
     client = Client()
     client.force_login(user)
     session = client.session
-    session["password_given_at"] = time.time()
+    session["password_given_at"] = session["began_at"] = session["seen_at"] = time.time()
     session.save()
     return client
 
