@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, unquote
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -24,6 +25,7 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 from django.utils import timezone
 
+from tenants.actors import Actor, Kind
 from tenants.models import (
     AuditEvent,
     Budget,
@@ -70,6 +72,9 @@ class Victim:
         price = ModelPrice.objects.create(model="priced-model", starts_at=timezone.now(), **dict.fromkeys(CLASSES, 1))
         User.objects.filter(pk=alice.pk).update(email="alice@umbrella.example")
         event = AuditEvent.objects.filter(tenant=self.tenant).first()
+        exported = {"kind": "export", "id": uuid4(), "label": "Umbrella.csv", "after": {"filter": "Umbrella"}}
+        owner = Actor(Kind.USER, "umbrella-owner", str(self.owner.pk))
+        self.export = AuditEvent.objects.append("records.exported", actor=owner, **exported).object_id
         self.ids: dict[str, list[Any]] = {
             "tenant": [self.tenant.pk],
             "apikey": [self.key.row.pk, self.test_key.pk],
@@ -79,6 +84,7 @@ class Victim:
             "requestrecord": [request.pk for request in requests],
             "auditevent": [event.pk],
             "user": [self.owner.pk, alice.pk],
+            "<uuid:export>": [self.export],
         }
         hints = list(KeySecret.objects.filter(key__tenant=self.tenant).values_list("hint", flat=True))
         uuids = [str(pk) for kind in ("apikey", "requestrecord") for pk in self.ids[kind]]
@@ -126,12 +132,12 @@ def filled(where: str, pattern: URLPattern, ids: dict[str, list[Any]]) -> list[s
     if "(?P<url>" in where:
         return ["admin/nonsense/", "admin/tenants/tenant/987654321"]
     if name == "view_on_site":
-        return [f"admin/r/{_type(kind)}/{pk}/" for kind, pks in ids.items() for pk in pks]
+        return [f"admin/r/{_type(kind)}/{pk}/" for kind in models_of_the_console() for pk in ids[kind]]
     (kind,) = [part for part in where.split("/") if part in models_of_the_console()] or [""]
     found = where
-    for parameter in ("<path:object_id>", "<id>"):
+    for parameter, of in {"<path:object_id>": kind, "<id>": kind, "<uuid:export>": "<uuid:export>"}.items():
         if parameter in where:
-            return [found.replace(parameter, str(pk)) for pk in ids[kind]]
+            return [found.replace(parameter, str(pk)) for pk in ids[of]]
     assert "<" not in found and "(" not in found, f"{where}: say in this test how it is filled"
     return [found]
 
@@ -170,7 +176,10 @@ def addresses(victim: Victim, ids: dict[str, list[Any]]) -> list[str]:
             found += filled(where, pattern, ids)
     lists = [(kind, f"admin/tenants/{kind}/") for kind in models_of_the_console()]
     found += [f"{where}?{query}" for kind, where in lists for query in queries(kind, victim)]
-    found += [f"admin/tenants/{kind}/add/?tenant={victim.tenant.pk}&key={victim.key.row.pk}" for kind in ids]
+    found += [
+        f"admin/tenants/{kind}/add/?tenant={victim.tenant.pk}&key={victim.key.row.pk}"
+        for kind in models_of_the_console()
+    ]
     return [f"/{address}" for address in [*found, *autocompletes(victim)]]
 
 
