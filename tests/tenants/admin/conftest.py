@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -99,6 +100,17 @@ def bobs_key(acme: Tenant) -> Issued:
 @pytest.fixture
 def mallorys_key(globex: Tenant) -> Issued:
     return issue(globex, "Mallory's notebook")
+
+
+@pytest.fixture
+def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports are read in the test's own transaction, not in threads with connections of their own."""
+
+    async def reader(call: Callable[[], Any]) -> Any:
+        return await sync_to_async(call)()
+
+    monkeypatch.setattr("tenants.exports.reader", reader)
+    monkeypatch.setattr("tenants.exports.close_old_connections", lambda: None)
 
 
 Record = Callable[..., RequestRecord]

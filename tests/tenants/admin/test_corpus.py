@@ -16,6 +16,8 @@ from tenants.models import AuditEvent, User
 from tests.tenants.admin.conftest import Record
 from tests.tenants.admin.test_hostile import Victim, _read, filled, models_of_the_console, patterns
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 SCRIPTS = (
     "<script>alert(1)</script>",
     '"><script>alert(1)</script>',
@@ -60,7 +62,7 @@ FORMULAS = (
     " =1",
     "a\n=1",
 )
-START = ("=", "+", "-", "@", "\t", "\r")
+START = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 FREE = (models.CharField, models.TextField)
 
 

@@ -43,6 +43,8 @@ from tenants.money import CLASSES
 from tenants.windows import first_day
 from tests.tenants.admin.conftest import Record, at, issue, person, signed_in
 
+pytestmark = pytest.mark.usefixtures("read_here")
+
 HARMLESS = ("logout", "password_change")  # they end the walk, and are about oneself
 WORDS = ["Umbrella", "umbrella-slug", "secret-alias", "secret-model", "secret-end-user", "req_umbrella", "31,337"]
 SITE_WORDS = ["everyones-alias", "priced-model", "alice@umbrella.example"]
