@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0016_export_permission'),
+        ('tenants', '0017_thinking_vault'),
     ]
 
     operations = [
