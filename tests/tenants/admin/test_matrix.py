@@ -17,7 +17,7 @@ TERMS = ("long_above", "long_multiplier", "fast_multiplier", "us_multiplier", "w
 # What a form of each page sends; the values differ from those of the rows below.
 SENT: dict[str, dict[str, Any]] = {
     "tenant": {
-        "name": "new", "slug": "new", "note": "new", "retention_days": "9", "idempotent": "on",
+        "name": "new", "slug": "new", "note": "new", "retention_days": "9", "idempotent": "on", "thinking_vault": "on",
         "time_zone": "Europe/Berlin", "alert_emails": "new@example.com",
         "alert_webhook": "https://example.com/new", "rpm": "7", "tpm": "7",
         "concurrency": "7", "dark_limits": "on",
