@@ -17,6 +17,7 @@ from bridge.bounds import Bound
 from bridge.choices import Readable
 from bridge.errors import ApiError, record_unavailable
 from bridge.grant import Grant
+from bridge.tape import Tape
 from bridge.usage import Meter, Meters
 from tenants import ids
 from tenants.journal import Entry
@@ -61,6 +62,7 @@ class Call:
     answer: Readable | None = None
     belongings: Belongings | None = None
     grant: Grant = field(default_factory=Grant)
+    tape: Tape | None = None  # None: its payload is not kept
     before_end: Callable[[], Awaitable[None]] | None = None  # done before the client can know that it has ended
     kept: bool = False  # goes on without its client (idempotency.py), which then sees to its end
     streaming: bool = False  # the client has its 200: whatever happens now, it is not told by a status
@@ -125,6 +127,8 @@ class Call:
         if self.entry.closed:
             return
         row: dict[str, Any] = {"state": state, "status": status, **columns}
+        if self.tape is not None and self.tape.wanted(state is State.SETTLED):
+            row["captured"] = True
         row["total_us"] = self._since(time.monotonic())
         row["first_token_us"] = self._since(self.first_token) if self.first_token else None
         usage = self._usage(state, columns.get("error_code", ""))

@@ -124,8 +124,10 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
 async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked) -> Reply | Events:
     question = dialect.read(asked)
     call.entry.note(alias=question.alias, streamed=question.streamed)
-    target, model = services.chosen(call.caller, question.alias)
     end_user = pseudonym(call.caller.tenant_id, question.end_user)
+    if call.tape is not None:
+        call.tape.end_user = end_user or None  # what is kept of a refused request is theirs too
+    target, model = services.chosen(call.caller, question.alias)
     memory = await remember(services.vault, services.catalog, call.caller, question, model, end_user)
     call.before_end = memory.keep if memory is not None else None
     request = {**question.fit(model, end_user), "model": target}

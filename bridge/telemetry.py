@@ -25,6 +25,9 @@ journal_depth = Gauge("bridge_journal_depth", "Requests not yet final in the dat
 journal_failures = Gauge(
     "bridge_journal_failures", "Writes to the journal that the disk would not take", multiprocess_mode="livesum"
 )
+payloads_lost = Gauge(
+    "bridge_payloads_lost", "Payloads that were to be kept and could not be", multiprocess_mode="livesum"
+)
 in_flight = Gauge("bridge_in_flight", "Requests being served", multiprocess_mode="livesum")
 
 _TOKEN_CLASSES = {

@@ -8,6 +8,8 @@ class ProxysiteConfig(AppConfig):
 
     def ready(self) -> None:
         from bridge.prices import built_in
-        from tenants import pricing
+        from bridge.transcript import read
+        from tenants import pricing, transcripts
 
         pricing.hand_over(built_in)
+        transcripts.hand_over(read)

@@ -27,6 +27,7 @@ from bridge import catalog, telemetry  # noqa: E402
 from bridge.listing import Listing, OwnListings  # noqa: E402
 from bridge.pipeline import Services  # noqa: E402
 from bridge.prices import Prices  # noqa: E402
+from bridge.redaction import redact  # noqa: E402
 from bridge.sandbox import Sandbox  # noqa: E402
 from bridge.upstream import Upstream  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
@@ -46,6 +47,7 @@ from tenants.limits import Limiter  # noqa: E402
 from tenants.limits_memory import MemoryStore  # noqa: E402
 from tenants.limits_redis import RedisStore, installation  # noqa: E402
 from tenants.nightly import Nightly  # noqa: E402
+from tenants.payloads import Payloads  # noqa: E402
 from tenants.replays import Replays  # noqa: E402
 from tenants.sealing import Seals  # noqa: E402
 from tenants.values import Mode  # noqa: E402
@@ -126,10 +128,13 @@ class Application:
         self._services.seals = Seals(settings.ENCRYPTION_KEYS)
         self._gate = gate = Gate(self._database, settings.KEY_PEPPERS, self._reprice)
         await gate.poll()
-        self._api.open(gate, self._journal, self._services)
+        encryption, limit = settings.ENCRYPTION_KEYS, settings.CAPTURE_MAX_BYTES
+        self._payloads = payloads = Payloads(self._database, encryption, limit, redact)
+        self._api.open(gate, self._journal, self._services, payloads)
         self._nightly = Nightly()
         background = [
             gate.watch(), self._ledger.run(), self._budgets.run(), self._gauge(), self._nightly.run(), replays.run(),
+            payloads.run(),
             witness.watch(self._database), AlertSender(self._database).run(), site_key.watch(self._use_key),
             self._vault.run(),
         ]  # fmt: skip
@@ -161,6 +166,7 @@ class Application:
         while True:
             telemetry.journal_depth.set(self._journal.depth)
             telemetry.journal_failures.set(self._journal.failures)
+            telemetry.payloads_lost.set(self._payloads.lost)
             telemetry.in_flight.set(len(self._api.live))
             await asyncio.sleep(1)
 
@@ -171,6 +177,7 @@ class Application:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._services.kept.aclose()
+        await self._payloads.flush()
         await self._vault.aclose()
         await self._ledger.close()
         await self._budgets.close()

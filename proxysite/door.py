@@ -36,6 +36,7 @@ from bridge.errors import ApiError, internal, record_unavailable, shutdown
 from bridge.pipeline import Services
 from bridge.responses import EventStream, error_response
 from bridge.speech import Dialect
+from bridge.tape import Tape
 from proxysite import cors, encodings
 from proxysite.barred import refuse_address, refuse_barred
 from proxysite.headers import Credentials, Headers, read_headers, remote_address
@@ -43,6 +44,7 @@ from proxysite.sending import Send, send_stream
 from tenants import ids
 from tenants.gate import Gate, GateUnavailable
 from tenants.journal import Journal
+from tenants.payloads import Payloads
 from tenants.values import Caller
 
 log = logging.getLogger(__name__)
@@ -122,8 +124,8 @@ class ApiDoor(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """None: what the API needs of them is done here, without a thread."""
 
-    def open(self, gate: Gate, journal: Journal, services: Services) -> None:
-        self._gate, self._journal, self._services = gate, journal, services
+    def open(self, gate: Gate, journal: Journal, services: Services, payloads: Payloads) -> None:
+        self._gate, self._journal, self._services, self._payloads = gate, journal, services, payloads
 
     def drain(self) -> None:
         """Ends what is still running: streams get an error event, everything a final record."""
@@ -149,6 +151,13 @@ class ApiDoor(ASGIHandler):
         if exchange.call is not None:
             self.live.discard(exchange)
             await exchange.call.aclose()
+            if exchange.call.tape is not None:
+                self._keep(exchange.call, exchange.call.tape)
+
+    def _keep(self, call: Call, tape: Tape) -> None:
+        """What was taped, unless it is not wanted or is one of a flood of refusals that share a record."""
+        if tape.wanted(call.answered) and not call.entry.merged:
+            self._payloads.put(tape.taped(call.id, call.caller))
 
     async def _answer(self, exchange: Exchange) -> HttpResponseBase:
         """The response, whatever happens. Lets only CancelledError and Gone through."""
@@ -198,6 +207,8 @@ class ApiDoor(ASGIHandler):
         body = await self._body(exchange) if scope["method"] == "POST" else b""
         if scope["method"] == "POST":
             exchange.watch()
+        if exchange.call is not None and exchange.call.tape is not None:
+            exchange.call.tape.asked(body)
         request = ASGIRequest(dict(scope), io.BytesIO(body))
         request.META["CONTENT_LENGTH"] = str(len(body))
         request.resolver_match = match
@@ -249,6 +260,9 @@ class ApiDoor(ASGIHandler):
             log.error("the journal cannot be written: requests are refused", extra={"error": str(error)})
             raise record_unavailable() from None
         exchange.call = Call(exchange.id, caller, entry, headers.retry_count, exchange.started)
+        if caller.capture is not None and caller.capture.takes(exchange.id):
+            exchange.call.tape = tape = Tape(caller.capture, settings.CAPTURE_MAX_BYTES)
+            exchange.send = tape.hearing(exchange.send)
         self.live.add(exchange)
         self._services.fairness.arrived(caller.tenant_id)
         if len(self.live) > settings.MAX_IN_FLIGHT:

@@ -54,6 +54,8 @@ ACTIONS = {
     "records.exported": "Requests exported",
     "records.export_cut": "Export of requests cut off",
     "payload.opened": "Payload opened",
+    "payload.pruned": "Payloads pruned",
+    "payload.erased": "Payloads of one end user erased",
 }
 
 

@@ -85,6 +85,7 @@ class Entry:
     unwritten: Columns = field(default_factory=dict)
     closed: bool = False
     shown: bool = False
+    merged: bool = False  # has no row of its own
 
     def note(self, **columns: Any) -> None:
         """More of its row, written with the next frame."""
@@ -215,6 +216,7 @@ class Journal:
         if shared is not None and shared is not entry:
             self._append(entry, "merged", {"into": shared.id.bytes})
             shared.columns["count"] += 1
+            entry.merged = True
             self._open.pop(entry.id)
             self._forget(entry)
             return

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from tenants import audit, ids, keys, networks, tags
 from tenants.aliases import ModelAlias
+from tenants.capture import DAYS_VALIDATORS, LABELS, Capturing, Level, policy
 from tenants.credentials import UpstreamCredential
 from tenants.installation import GateModel, GateQuerySet
 from tenants.limited import Limited
@@ -111,7 +112,7 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
         return caller
 
 
-class ApiKey(Limited, GateModel):
+class ApiKey(Limited, Capturing, GateModel):
     """A virtual key. Its secrets may change (rotation); name, rights and history stay."""
 
     audit_name = "key"
@@ -144,6 +145,15 @@ class ApiKey(Limited, GateModel):
         null=True, blank=True, help_text="Addresses and networks it may be used from; empty: any."
     )
     tags = models.JSONField(null=True, blank=True, help_text="Up to ten name=value pairs, copied to its records.")
+    capture = models.CharField(
+        "payloads kept",
+        max_length=7,
+        choices=[*LABELS[:-1], (str(Level.FULL), "Whatever its tenant keeps")],
+        default=Level.FULL.value,
+    )
+    capture_days = models.PositiveIntegerField(
+        "days kept", null=True, blank=True, validators=DAYS_VALIDATORS, help_text="Empty: as long as its tenant's."
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.CharField(max_length=150, blank=True, editable=False)
@@ -333,6 +343,7 @@ class KeySecret(GateModel):
             credential=UpstreamCredential.objects.of(tenant.pk) if key.mode == "live" else None,
             networks=tuple(map(networks.read, key.networks or ())),
             tags=key.tags or {},
+            capture=policy(tenant, key),
             barred="revoked" if key.revoked_at else "suspended" if tenant.suspended_at else "",
         )
 

@@ -13,12 +13,14 @@ from tenants.alerts import Alert, check_emails, check_webhook
 from tenants.aliases import ModelAlias
 from tenants.audit import AuditEvent
 from tenants.audited import Audited, AuditedQuerySet
+from tenants.capture import DAYS_VALIDATORS, LABELS, Capturing, Level
 from tenants.credentials import UpstreamCredential
 from tenants.installation import GateModel, Installation
 from tenants.keyring import ApiKey, Issued, KeySecret
 from tenants.limited import Limited
 from tenants.limits import Limit
 from tenants.memberships import Membership
+from tenants.payloads import Payload
 from tenants.pricing import ModelPrice
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.replays import Replay
@@ -88,7 +90,7 @@ class User(Audited, AbstractUser):
         super().save(*args, action=action, **kwargs)
 
 
-class Tenant(Limited, GateModel):
+class Tenant(Limited, Capturing, GateModel):
     """A team or customer: owns keys, and everything recorded under them."""
 
     audit_secret = frozenset({"alert_webhook"})  # services put their password into the address
@@ -122,6 +124,10 @@ class Tenant(Limited, GateModel):
     )
     idempotent = models.BooleanField(
         "Idempotency-Key", default=False, help_text="For all of its keys: answers are kept for a day, encrypted."
+    )
+    capture = models.CharField("payloads kept", max_length=7, choices=LABELS, default=Level.OFF.value)
+    capture_days = models.PositiveIntegerField(
+        "days kept", default=30, validators=DAYS_VALIDATORS, help_text="With its record at the latest."
     )
     thinking_vault = models.BooleanField(
         "keep thinking",
@@ -174,6 +180,6 @@ class Tenant(Limited, GateModel):
 
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
-    "Installation", "Issued", "KeptThinking", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Replay",
-    "RequestRecord", "SignInTries", "Tenant", "UpstreamCredential", "UsageDay", "User",
+    "Installation", "Issued", "KeptThinking", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Payload",
+    "Replay", "RequestRecord", "SignInTries", "Tenant", "UpstreamCredential", "UsageDay", "User",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.db import Error, connection
 
-from tenants import retention, seals
+from tenants import payload_retention, retention, seals
 from tenants.installation import Installation
 from tenants.retention import Pruned
 
@@ -42,6 +42,7 @@ class Nightly:
             if self._stopping.is_set() or not Installation.claim_pruning((now - timedelta(hours=HOUR)).date()):
                 return None
             sealed = seals.seal_due(now, stop=self._stopping.is_set)
+            payloads = payload_retention.prune(settings.RETENTION_DAYS, now=now, stop=self._stopping.is_set)
             pruned = retention.prune(settings.RETENTION_DAYS, now=now, stop=self._stopping.is_set)
         except Error as error:
             log.error("the nightly pruning broke off; the next night does the rest", extra={"error": str(error)})
@@ -50,6 +51,12 @@ class Nightly:
             connection.close()
         log.info(
             "sealed and pruned",
-            extra={"sealed": sealed, "records": pruned.total, "months": len(pruned.months), "held": len(pruned.held)},
+            extra={
+                "sealed": sealed,
+                "records": pruned.total,
+                "months": len(pruned.months),
+                "held": len(pruned.held),
+                "payloads": sum(payloads.values()),
+            },
         )
         return pruned

@@ -75,6 +75,8 @@ class RequestRecord(models.Model):
         null=True, blank=True, help_text="The request whose kept answer was given again (Idempotency-Key)."
     )
 
+    captured = models.BooleanField(default=False, help_text="Its payload was to be kept (docs/capture.md).")
+
     upstream_id = models.CharField(max_length=80, null=True, blank=True, help_text="Anthropic's request-id.")
     message_id = models.CharField(max_length=80, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)

@@ -22,6 +22,7 @@ from tenants.models import (
     Budget,
     BudgetWindow,
     KeySecret,
+    Payload,
     RequestRecord,
     Tenant,
     UpstreamCredential,
@@ -177,6 +178,15 @@ def neighbours(request: RequestRecord) -> tuple[UUID | None, UUID | None]:
     previous = same.filter(pk__lt=request.pk).order_by("-pk").values_list("pk", flat=True).first()
     following = same.filter(pk__gt=request.pk).order_by("pk").values_list("pk", flat=True).first()
     return previous, following
+
+
+def has_payload(request: RequestRecord) -> bool:
+    return Payload.objects.filter(pk=request.pk).exists()
+
+
+def payload(request: RequestRecord) -> Payload | None:
+    found: Payload | None = Payload.objects.filter(pk=request.pk, tenant=request.tenant_id).first()
+    return found
 
 
 def latest_requests(requests: QuerySet[RequestRecord], count: int = 10) -> list[RequestRecord]:

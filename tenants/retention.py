@@ -17,7 +17,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from tenants import audit, ids, partitions, seals
-from tenants.models import KeptThinking, Replay, RequestRecord, Tenant
+from tenants.audit import AuditEvent
+from tenants.models import KeptThinking, Payload, Replay, RequestRecord, Tenant
 from tenants.pseudonym import pseudonym
 from tenants.records import IS_OPEN
 from tenants.vault import FORGET_ROWS
@@ -81,11 +82,16 @@ def erase_end_user(tenant: Tenant, end_user: str) -> int:
     """Makes an end user's records nobody's: pseudonym, address and client software go; what it cost stays. Answers
     kept for replay and kept thinking are deleted.
 
-    Returns how many records it was. Raises UnderLegalHold.
+    Their payloads are deleted, too, and counted on the audit trail. Returns how many records it was. Raises
+    UnderLegalHold.
     """
     known_as = pseudonym(tenant.pk, end_user)
     with transaction.atomic():
+        audit.lock()
         _refuse_held(tenant)
+        payloads = Payload.objects.filter(tenant=tenant, end_user=known_as).delete()[0]
+        if payloads:
+            AuditEvent.objects.append("payload.erased", tenant, after={"count": payloads, "end_user": known_as})
         Replay.objects.filter(tenant=tenant, end_user=known_as).delete()
         KeptThinking.objects.filter(tenant=tenant, end_user=known_as).delete()
     count = 0

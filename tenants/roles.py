@@ -41,6 +41,7 @@ PATHS = {
     "budgetwindow": "budget__tenant",
     "modelalias": "tenant",
     "requestrecord": "tenant",
+    "payload": "tenant",
     "usageday": "tenant",
     "auditevent": "tenant",
 }

@@ -63,6 +63,64 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """Which of a key's requests are kept whole, and what is replaced in them first (docs/capture.md)."""
+
+    percent: int = 100
+    errors_only: bool = False  # only what did not end with a whole answer
+    patterns: tuple[str, ...] = ()
+
+    def takes(self, request_id: UUID) -> bool:
+        """By the random end of its id: whoever sets the same percentage twice draws the same requests."""
+        return (request_id.int & 0xFFFF_FFFF) % 100 < self.percent
+
+
+@dataclass(frozen=True, slots=True)
+class Taped:
+    """One exchange as it went over the wire, or the beginning of what is long: nothing is replaced in it yet."""
+
+    id: UUID
+    tenant_id: int
+    key_id: UUID
+    end_user: str | None
+    patterns: tuple[str, ...]
+    request: bytes
+    request_size: int
+    request_sha256: str  # empty: `request` is all of it, and nobody has computed it yet
+    answer: bytes
+    answer_size: int
+    answer_sha256: str
+    status: int
+    content_type: str
+
+    @property
+    def size(self) -> int:
+        """What it takes in memory."""
+        return len(self.request) + len(self.answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What went one way, as it is kept. `size` and `sha256` are those of the whole."""
+
+    body: bytes
+    size: int
+    sha256: str  # empty where something was replaced: one could guess by it what that was
+    cut: bool = False
+    redacted: int = 0  # how often something was replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A payload, opened."""
+
+    request: Side
+    answer: Side
+    status: int
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who a key belongs to and what it may do, as the gate knows it."""
 
@@ -86,6 +144,7 @@ class Caller:
     credential: Credential | None = None  # what its requests are sent with; None: the site's
     networks: tuple[Network, ...] = ()  # where it may be used from; empty: anywhere
     tags: Mapping[str, str] = field(default_factory=dict)  # its records carry them
+    capture: Capture | None = None  # None: nothing of its requests is kept but the record
     barred: str = ""  # why a key that is known may not be used: revoked or suspended
 
 

@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from tenants import ids, networks, tags
+from tenants import capture, ids, networks, tags
 from tenants.admin import password_again
 from tenants.models import ApiKey, Tenant, User
 
@@ -146,9 +146,12 @@ class KeyForm(KeyModelForm):
         model = ApiKey
         fields: tuple[str, ...] = (
             "name", "note", "allowed_models", "networks", "expires_at", "tags", "compat", "auto_cache",
-            "idempotent", *LIMIT_FIELDS,
+            "idempotent", *LIMIT_FIELDS, *capture.FIELDS,
         )  # fmt: skip
-        widgets = {"note": forms.Textarea(attrs={"rows": 2})}
+        widgets = {
+            "note": forms.Textarea(attrs={"rows": 2}),
+            "capture_redactions": _few_lines(r"\b\d{4}(?:[ -]?\d{4}){3}\b"),
+        }
 
 
 class IssueForm(KeyForm):

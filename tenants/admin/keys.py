@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from tenants import keys, reports
+from tenants import capture, keys, reports
 from tenants.admin import budgets, ceilings, password_again, refused, shown
 from tenants.admin.base import ModeFilter, SelectFilter, TenantFilter
 from tenants.admin.figures import WithUsage
@@ -92,7 +92,8 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
         ended = ["revocation"] if obj.revoked_at else []
         why = ("Why was this refused?", {"fields": ["refusals"]})
         about = (None, {"fields": ["name", "note"]})
-        return [about, rights, limits, behaviour, ("Facts", {"fields": facts + ended}), why]
+        payloads = ("Payloads", {"fields": [*capture.FIELDS], "description": capture.KEY_WORDS})
+        return [about, rights, limits, behaviour, payloads, ("Facts", {"fields": facts + ended}), why]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return (

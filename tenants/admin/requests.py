@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from tenants import reports
 from tenants.admin import request_page, shown
 from tenants.admin.base import TenantFilter
+from tenants.admin.payloads import PayloadAdmin
 from tenants.admin.request_bands import (
     CostFilter,
     FirstTokenFilter,
@@ -68,7 +69,7 @@ OPTIONAL = {
 
 
 @admin.register(RequestRecord)
-class RequestRecordAdmin(ExportsRequests):
+class RequestRecordAdmin(PayloadAdmin, ExportsRequests):
     section = "Requests"
     actions = None
     list_display = (

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from tenants import alert_signing, reports
+from tenants import alert_signing, capture, reports
 from tenants.admin import budgets, shown
 from tenants.admin.credentials import REMOVE, CredentialAdmin
 from tenants.admin.figures import WithUsage
@@ -77,6 +77,7 @@ class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
         about = (None, {"fields": ["name", "slug", "note", "retention_days", "idempotent", "thinking_vault"]})
         limits = ("Limits, all keys together", {"fields": [*LIMIT_FIELDS]})
+        payloads = ("Payloads", {"fields": [*capture.FIELDS], "description": capture.TENANT_WORDS})
         money = ("Money", {"fields": ["time_zone", "alert_emails", "alert_webhook"]})
         if obj is None:
             return [about, limits]
@@ -85,7 +86,7 @@ class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
             money[1]["fields"].append("webhook_secret")
         money[1]["fields"].append("budgets")
         facts = ("Facts", {"fields": ["state", "legal_hold", "anthropic_key", "keys", "created"]})
-        return self._without(self._not_for(request, obj), [about, limits, money, facts])
+        return self._without(self._not_for(request, obj), [about, limits, money, payloads, facts])
 
     def _not_for(self, request: HttpRequest, tenant: Tenant) -> set[str]:
         """A webhook's address may hold a password; what is noted about a tenant is not for those who look after it."""
@@ -110,7 +111,7 @@ class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
         return facts if obj else []
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name in ("note", "alert_emails"):
+        if db_field.name in ("note", "alert_emails", "capture_redactions"):
             kwargs["widget"] = forms.Textarea(attrs={"rows": 3})
         if db_field.name == "alert_webhook":
             kwargs["assume_scheme"] = "https"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from playwright.sync_api import Page, expect
 from tenants.actors import Actor, Kind, acting
 from tenants.models import ApiKey, RequestRecord, Tenant, UpstreamCredential, User
 from tests.browser.conftest import Shoot
+from tests.tenants.admin.test_payloads import seal
 
 GIVEN, OWN = "a password for the first day", "an entirely new sentence"
 KEY = re.compile(r"sk-bridge_live_[0-9A-Za-z]{46}")
@@ -229,6 +231,52 @@ def test_requests_are_explored(page: Page, acme: str, shoot: Shoot) -> None:
     page.locator("#result_list tbody th a").first.click()
     expect(page.get_by_role("link", name="Previous of this key")).to_be_visible()
     shoot("request")
+
+
+def test_a_payload_is_opened_with_a_reason(page: Page, acme: str, shoot: Shoot) -> None:
+    page.goto(f"{acme}/admin/tenants/apikey/add/")
+    issue_a_key(page, "support bot")
+    key = ApiKey.objects.get()
+    tenant = Tenant.objects.get()
+    page.goto(f"{acme}/admin/tenants/tenant/{tenant.pk}/change/")
+    page.get_by_label("Payloads kept").select_option(label="All requests")
+    page.get_by_label("Replaced first").fill(r"\b\d{4}(?:[ -]?\d{4}){3}\b")
+    shoot("capture-policy")
+    page.get_by_role("button", name="Save").click()
+    record = RequestRecord.objects.create(
+        tenant=tenant, key=key, key_hint="hint", mode="live", state="settled", status=200, dialect="chat",
+        model="claude-sonnet-5-5", captured=True,
+    )  # fmt: skip
+    pixel = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'iVBORw0KGgo' * 300}"}}
+    call = {"id": "call_1", "type": "function", "function": {"name": "find_order", "arguments": '{"number": 17}'}}
+    said = [
+        {"role": "system", "content": "You help customers of a shop that sells lamps. Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Where is my order? <script>alert(1)</script>"}, pixel]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": '{"state": "on its way", "days": 2}'},
+    ]
+    answer = "Your lamp is on its way.\n\nIt arrives in two days: the day after tomorrow."
+    told = {"id": "chatcmpl-1", "choices": [{"message": {"content": answer, "reasoning_content": "Two days."}}]}
+    tools = [{"type": "function", "function": {"name": "find_order", "parameters": {"type": "object"}}}]
+    request = {"model": "claude-sonnet-5-5", "messages": said, "tools": tools, "max_tokens": 500}
+    seal(record, json.dumps(request).encode(), json.dumps(told).encode())
+    page.goto(f"{acme}/admin/tenants/requestrecord/{record.pk}/change/")
+    page.get_by_role("link", name="Open its payload").click()
+    shoot("payload-reason")
+    page.get_by_label("Reason").fill("the customer asked what we told them")
+    page.get_by_role("button", name="Open the payload").click()
+    expect(page.get_by_text("the day after tomorrow")).to_be_visible()
+    expect(page.get_by_text('"days": 2')).to_be_hidden()
+    shoot("payload")
+    page.get_by_text("result call_1").click()
+    expect(page.get_by_text('"days": 2')).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as JSON").click()
+    assert json.loads(json.loads(download.value.path().read_text())["request"]["text"]) == request
+    assert page.goto(f"{acme}/admin/tenants/requestrecord/{record.pk}/payload/") is not None
+    expect(page.get_by_text("the day after tomorrow")).to_have_count(0)
+    page.goto(f"{acme}/admin/tenants/auditevent/?action=payload.opened")
+    expect(page.get_by_text("2 shown")).to_be_visible()
 
 
 def test_the_audit_trail_is_read_and_verified(page: Page, acme: str, shoot: Shoot) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from tenants import retention
+from tenants import payload_retention, retention
 
 
 class Command(BaseCommand):
@@ -17,6 +17,9 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        payloads = payload_retention.prune(settings.RETENTION_DAYS, dry_run=options["dry_run"])
+        for slug, count in sorted(payloads.items()):
+            self.stdout.write(f"{slug}: {count:,} payloads")
         pruned = retention.prune(settings.RETENTION_DAYS, dry_run=options["dry_run"])
         for slug, count in sorted(pruned.records.items()):
             self.stdout.write(f"{slug}: {count:,} records")

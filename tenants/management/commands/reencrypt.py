@@ -9,13 +9,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import models
 
 from tenants.encryption import Box, Unreadable
-from tenants.models import KeptThinking, Replay, UpstreamCredential
+from tenants.models import KeptThinking, Payload, Replay, UpstreamCredential
 
-ENCRYPTED: tuple[type[models.Model], ...] = (
-    UpstreamCredential,
-    Replay,
-    KeptThinking,
-)  # each in a column named `sealed`
+# Each in a column named `sealed`.
+ENCRYPTED: tuple[type[models.Model], ...] = (UpstreamCredential, Replay, KeptThinking, Payload)
 
 
 class Command(BaseCommand):

@@ -188,7 +188,7 @@ def test_without_a_tenant_the_way_leads_to_the_first_one(as_alice: Client) -> No
 
 def test_tenant_and_mode_stay_as_they_were_issued(as_alice: Client, bobs_key: Issued, globex: Tenant) -> None:
     page = reverse("admin:tenants_apikey_change", args=(bobs_key.row.pk,))
-    as_alice.post(page, form(globex, name="renamed", mode="test"))
+    as_alice.post(page, form(globex, name="renamed", mode="test", capture="full", capture_percent="10"))
     row = ApiKey.objects.get()
     assert (row.name, row.tenant.slug, row.mode) == ("renamed", "acme", "live")
 
