@@ -1,7 +1,7 @@
 """What is to be replaced before a payload is kept: regular expressions, one a line, run by RE2.
 
 RE2's time grows with the text and never with the pattern's cleverness: it has no backtracking, so no pattern that a
-tenant writes and no text that a client sends can make it hang (docs/decisions/0014-capture.md).
+tenant writes and no text that a client sends can make it hang (docs/decisions/0016-capture.md).
 """
 
 from __future__ import annotations

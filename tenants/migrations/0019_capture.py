@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0017_thinking_vault'),
+        ('tenants', '0018_sign_in_tries'),
     ]
 
     operations = [
