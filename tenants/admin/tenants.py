@@ -95,7 +95,10 @@ class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
 
     @staticmethod
     def _without(names: set[str], fieldsets: list[Any]) -> list[Any]:
-        return [(head, {"fields": [name for name in more["fields"] if name not in names]}) for head, more in fieldsets]
+        return [
+            (head, {**more, "fields": [name for name in more["fields"] if name not in names]})
+            for head, more in fieldsets
+        ]
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

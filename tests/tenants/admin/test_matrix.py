@@ -14,18 +14,19 @@ from tenants.money import CLASSES
 from tests.tenants.admin.conftest import Record, at, person, signed_in
 
 TERMS = ("long_above", "long_multiplier", "fast_multiplier", "us_multiplier", "web_search")
+CAPTURE = {"capture": "errors", "capture_percent": "7", "capture_days": "7", "capture_redactions": "new"}
 # What a form of each page sends; the values differ from those of the rows below.
 SENT: dict[str, dict[str, Any]] = {
     "tenant": {
         "name": "new", "slug": "new", "note": "new", "retention_days": "9", "idempotent": "on", "thinking_vault": "on",
         "time_zone": "Europe/Berlin", "alert_emails": "new@example.com",
         "alert_webhook": "https://example.com/new", "rpm": "7", "tpm": "7",
-        "concurrency": "7", "dark_limits": "on",
+        "concurrency": "7", "dark_limits": "on", **CAPTURE,
     },
     "apikey": {
         "name": "new", "note": "new", "allowed_models": "claude-opus-5", "networks": "203.0.113.0/24",
         "expires_at": "2999-01-01T00:00", "tags": "team=new", "compat": "strict", "idempotent": "on", "rpm": "7",
-        "tpm": "7", "concurrency": "7", "dark_limits": "on",
+        "tpm": "7", "concurrency": "7", "dark_limits": "on", **CAPTURE,
     },
     "budget": {"limit_usd": "7"},
     "modelalias": {"name": "new", "target": "newer"},
@@ -43,7 +44,7 @@ SENT: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 OF_A_KEY = {
     "name", "note", "allowed_models", "networks", "expires_at", "tags", "compat", "auto_cache", "idempotent",
-    "rpm", "tpm", "concurrency", "dark_limits",
+    "rpm", "tpm", "concurrency", "dark_limits", *CAPTURE,
 }  # fmt: skip
 OF_A_TENANT = set(SENT["tenant"])
 OF_AN_ALIAS, OF_A_BUDGET = {"name", "target"}, {"limit_nanos"}
