@@ -43,7 +43,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
     """A pool without a limit of its own: whoever calls it caps what is in flight."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls or httpx.create_ssl_context()
+        self._tls = tls  # made when it is needed first: reading the certificate authorities takes a while
         self._idle: dict[Origin, list[_Connection]] = defaultdict(list)
         self._closed = False
 
@@ -93,7 +93,9 @@ class Http1Transport(httpx.AsyncBaseTransport):
     async def _connect(self, origin: Origin, seconds: float | None) -> _Connection:
         """A new connection. Raises httpx.ConnectError or ConnectTimeout."""
         loop = asyncio.get_running_loop()
-        secure = origin.scheme == "https"
+        tls = None
+        if origin.scheme == "https":
+            tls = self._tls = self._tls or httpx.create_ssl_context()
         try:
             async with asyncio.timeout(seconds):
                 found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
@@ -107,8 +109,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
                             lost=lambda gone: self._lost(origin, gone),
                         ),
                         sock=plain,
-                        ssl=self._tls if secure else None,
-                        server_hostname=origin.host if secure else None,
+                        ssl=tls,
+                        server_hostname=origin.host if tls else None,
                     )
                 except BaseException:
                     plain.close()
