@@ -83,7 +83,9 @@ def test_a_missing_parameter_is_named(client: Client, name: str) -> None:
     assert (caught.value.code, caught.value.param) == ("missing_required_parameter", name)
 
 
-@pytest.mark.parametrize("path", ["/embeddings", "/completions", "/chat/completions/chatcmpl-1", "/responses"])
+@pytest.mark.parametrize(
+    "path", ["/embeddings", "/moderations", "/chat/completions/chatcmpl-1", "/responses/resp_1/cancel"]
+)
 def test_an_endpoint_that_is_not_there_is_not_found(client: Client, path: str) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.post(path, {"model": MODEL})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -163,9 +164,17 @@ def test_half_a_character_is_explained(wire: Wire) -> None:
     assert "surrogate" in error["message"]
 
 
-def test_a_compressed_body_is_refused_with_a_reason(wire: Wire) -> None:
-    answer, error = wire.send("POST", "/v1/chat/completions", b"\x1f\x8b", content_encoding="gzip")
+def test_a_coding_that_is_not_known_and_a_broken_one_are_refused_with_a_reason(wire: Wire) -> None:
+    answer, error = wire.send("POST", "/v1/chat/completions", b"\x1f\x8b", content_encoding="br")
     assert (answer.status_code, error["code"]) == (415, "unsupported_media_type")
+    answer, error = wire.send("POST", "/v1/chat/completions", b"\x1f\x8b", content_encoding="gzip")
+    assert answer.status_code == 400 and "gzip" in error["message"]
+
+
+def test_a_compressed_body_is_read(wire: Wire) -> None:
+    body = gzip.compress(json.dumps(asked("Hello")).encode())
+    answer, said = wire.send("POST", "/v1/chat/completions", body, content_encoding="gzip")
+    assert answer.status_code == 200 and text_of(said)
 
 
 @pytest.mark.parametrize("name", ["authorization", "x-api-key", "api-key"])
