@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from bridge.upstream import Upstream
 from proxysite.asgi import Application
-from tenants import append_only
+from tenants import append_only, exports
 from tenants.keys import Key
 from tenants.models import ApiKey, RequestRecord, Tenant
 from tenants.values import Mode
@@ -42,8 +42,9 @@ def flushable() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def no_connection_left(django_db_setup: None) -> Iterator[None]:
-    """PostgreSQL drops no database that someone is connected to, and asgiref's thread stays connected."""
+    """PostgreSQL drops no database that someone is connected to, as asgiref's thread and the exports' stay."""
     yield
+    exports.reader.close()
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
