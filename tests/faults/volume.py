@@ -83,7 +83,11 @@ def volume(count: int, rounds: int, leeway: int = 1, postgresql: bool = False) -
 
 def measured(server: Server, rounds: int, count: int, leeway: int = 1) -> Report:
     """The figures of a server that has so many requests."""
-    console = Console(server)
+    with contextlib.closing(Console(server)) as console:
+        return _measured(server, console, rounds, count, leeway)
+
+
+def _measured(server: Server, console: Console, rounds: int, count: int, leeway: int) -> Report:
     pages = list(console.pages())
     report = Report(f"{len(pages)} pages and filters of the console, each {rounds} times")
     times: dict[str, list[float]] = {page: [] for page in pages}
@@ -155,6 +159,9 @@ class Console:
         session = server.manage("shell", "-c", SIGN_IN).split()[-1]
         self._http = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
         self._cookies = f"sessionid={session}; csrftoken={'c' * 32}"
+
+    def close(self) -> None:
+        self._http.close()
 
     def text(self, path: str) -> str:
         self._http.request("GET", path, headers={"Cookie": self._cookies})
