@@ -16,7 +16,6 @@ from tenants.money import NO_TERMS, Bill, Line, PriceRow, Tariff, current
 from tenants.values import Usage
 
 _DATED = re.compile(r"-\d{8}$")  # claude-haiku-5-5-20261007 is claude-haiku-5-5 on a day
-TEST = Bill(0, [])  # test keys never cost money
 
 
 class Prices:
