@@ -15,6 +15,15 @@ def complete(seen: list[Seen], calls: list[Json], records: list[Json]) -> bool:
     return not (_untold(seen, records) or _unheard(calls, records))
 
 
+def all_served(report: Report, seen: list[Seen], records: list[Json], calls: list[Json], days: list[Json]) -> None:
+    """Every request was answered in full, has one final record, and is in the days' sums."""
+    no_errors(report, seen)
+    proper_ends(report, seen)
+    report.exactly("records", len(records), len(seen))
+    compare(report, seen, records, calls)
+    sums(report, records, days)
+
+
 def compare(report: Report, seen: list[Seen], records: list[Json], calls: list[Json]) -> None:
     """Every request has one final record, and every record is of one of these requests.
 

@@ -6,10 +6,11 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from tests.faults.load import Ask, Client, Seen, percentile, run
 from tests.faults.report import Report
-from tests.faults.revocation import spread
+from tests.faults.revocation import asked_around, spread
 from tests.faults.stage import Stage, connections
 from tests.live import REPO
 
@@ -74,7 +75,8 @@ async def _of_kind(stage: Stage, change: Changer, kind: str, times: int) -> tupl
         clients = await spread(stage, key)
         alone += stage.workers - sum(connections(pid, stage.port) > 0 for pid in stage.server.workers())
         words = {"rpm": ("rpm", key, str(1_000_000 + number))}.get(kind, (kind, key))
-        seen, committed = await _asked(clients, change, words)
+        seen, said = await asked_around(clients, partial(change, *words), PAUSE, AFTER)
+        committed = float(said)
         old = _still_old(kind, number)
         last.append(max((one.answered - committed for one in seen if old(one)), default=0.0))
         odd += [f"{one.status} {one.end}" for one in seen if one.status not in (200, 401)]
@@ -88,24 +90,6 @@ def _still_old(kind: str, number: int) -> OldRule:
     if kind != "rpm":
         return lambda one: one.status == 200
     return lambda one: one.headers.get("x-ratelimit-limit-requests") != str(1_000_000 + number)
-
-
-async def _asked(clients: list[Client], change: Changer, words: tuple[str, ...]) -> tuple[list[Seen], float]:
-    """What the clients saw before and after the change, and when it was."""
-    over, seen = asyncio.Event(), list[Seen]()
-
-    async def ask_on(client: Client) -> None:
-        while not over.is_set():
-            seen.append(await client.ask(Ask("[fault:ok tokens=1]", False)))
-            await asyncio.sleep(PAUSE)
-        await client.close()
-
-    asking = [asyncio.create_task(ask_on(client)) for client in clients]
-    committed = float(await asyncio.to_thread(change, *words))
-    await asyncio.sleep(AFTER)
-    over.set()
-    await asyncio.gather(*asking)
-    return seen, committed
 
 
 async def _until_served(stage: Stage, key: str) -> None:

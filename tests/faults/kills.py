@@ -10,7 +10,7 @@ import random
 import signal
 
 from tests.faults import accounts
-from tests.faults.load import Ask, End, Leave, Seen, run, swarm
+from tests.faults.load import Ask, End, Leave, Seen, run, under_load
 from tests.faults.report import Report
 from tests.faults.stage import SETTLE_SECONDS, Stage
 from tests.live import until
@@ -41,18 +41,12 @@ def kills(count: int, clients: int = 24, seed: int = 1) -> Report:
 
 
 async def _under_load(stage: Stage, count: int, clients: int, chance: random.Random) -> list[Seen]:
-    over = asyncio.Event()
     asks = (_ask(chance) for _ in itertools.count())
-    load = asyncio.create_task(
-        swarm(stage.port, stage.key, itertools.takewhile(lambda _: not over.is_set(), asks), clients)
-    )
-    try:
+    async with under_load(stage.port, stage.key, asks, clients) as seen:
         for _ in range(count):
             await asyncio.sleep(chance.uniform(0.1, 0.6))
             await asyncio.to_thread(_kill_one, stage, chance)
-    finally:
-        over.set()
-    return await load
+    return seen
 
 
 def _kill_one(stage: Stage, chance: random.Random) -> None:

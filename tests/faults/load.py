@@ -236,6 +236,18 @@ async def swarm(port: int, key: str, asks: Iterable[Ask], at_once: int, patience
     return seen
 
 
+@contextlib.asynccontextmanager
+async def under_load(port: int, key: str, asks: Iterable[Ask], at_once: int) -> AsyncIterator[list[Seen]]:
+    """A swarm for as long as this is open; when it has been left, all that was seen is in the list."""
+    over, seen = asyncio.Event(), list[Seen]()
+    load = asyncio.create_task(swarm(port, key, itertools.takewhile(lambda _: not over.is_set(), asks), at_once))
+    try:
+        yield seen
+    finally:
+        over.set()
+        seen += await load
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Its result, in a loop of its own."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

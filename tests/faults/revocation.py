@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 
 from tests.faults.load import Ask, Client, Seen, percentile, run
 from tests.faults.report import Report
@@ -43,22 +45,30 @@ def revocation(times: int, workers: int) -> Report:
 
 async def _revoked(stage: Stage, key: str) -> tuple[list[Seen], int]:
     """What the clients saw, and how many workers served them."""
-    over, seen = asyncio.Event(), list[Seen]()
     clients = await spread(stage, key)
     reached = sum(connections(pid, stage.port) > 0 for pid in stage.server.workers())
+    seen, _ = await asked_around(clients, partial(stage.server.manage, "revoke_key", key), PAUSE, AFTER)
+    return seen, reached
+
+
+async def asked_around(
+    clients: list[Client], change: Callable[[], str], pause: float, after: float
+) -> tuple[list[Seen], str]:
+    """What the clients saw until some seconds after the change, and what that said."""
+    over, seen = asyncio.Event(), list[Seen]()
 
     async def ask_on(client: Client) -> None:
         while not over.is_set():
             seen.append(await client.ask(Ask("[fault:ok tokens=1]", False)))
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
         await client.close()
 
     asking = [asyncio.create_task(ask_on(client)) for client in clients]
-    await asyncio.to_thread(stage.server.manage, "revoke_key", key)
-    await asyncio.sleep(AFTER)
+    said = await asyncio.to_thread(change)
+    await asyncio.sleep(after)
     over.set()
     await asyncio.gather(*asking)
-    return seen, reached
+    return seen, said
 
 
 async def spread(stage: Stage, key: str) -> list[Client]:
