@@ -30,7 +30,8 @@ def _table(limits: Sequence[Limit]) -> SafeString | str:
     standings = stand(limits)
     if standings is None:
         return "Redis does not answer: every host counts for itself"
-    return shown.table((_row(each) for each in standings), head=("Of", "Unit", "Limit", "Left", "All back in"))
+    table = shown.table((_row(each) for each in standings), head=("Of", "Unit", "Limit", "Left", "All back in"))
+    return shown.region(table, "Limits right now")
 
 
 def _row(each: Standing) -> tuple[SafeString | str, ...]:

@@ -154,6 +154,11 @@ def lines(texts: Iterable[str]) -> SafeString | str:
     return format_html('<ul class="lines">{}</ul>', items) if items else NONE
 
 
+def region(table: SafeString, name: str) -> SafeString:
+    """A wide table in a region of this name, to be scrolled by hand and by keyboard where the screen is narrower."""
+    return format_html('<div class="results" tabindex="0" role="region" aria-label="{}">{}</div>', name, table)
+
+
 def table(rows: Iterable[tuple[object, ...]], head: tuple[str, ...] = ()) -> SafeString:
     """Facts as a small table: a label and a value (or several) per row."""
     top = format_html("<tr>{}</tr>", format_html_join("", "<th>{}</th>", ((text,) for text in head))) if head else ""

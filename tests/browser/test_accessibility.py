@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from django.conf import settings
 from django.test import Client
 from playwright.sync_api import Page, expect
 
-from tenants.models import ApiKey, Budget, RequestRecord, Tenant, User
+from tenants.models import ApiKey, AuditEvent, Budget, RequestRecord, Tenant, User
 from tests.browser import axe
 from tests.browser.conftest import Shoot
 from tests.scenery import furnish
+from tests.tenants.admin.test_payloads import seal
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,7 +39,8 @@ def main_pages() -> dict[str, str]:
     acme = Tenant.objects.get(slug="acme")
     refused = RequestRecord.objects.filter(state="refused").first()
     answered = RequestRecord.objects.filter(state="settled", cost_lines__isnull=False).first()
-    assert refused and answered
+    change = AuditEvent.objects.exclude(before={}).first()
+    assert refused and answered and change
     tenant, key = f"tenants/tenant/{acme.pk}", f"tenants/apikey/{ApiKey.objects.filter(tenant=acme)[0].pk}"
     return {
         "overview": "",
@@ -48,6 +51,7 @@ def main_pages() -> dict[str, str]:
         "key-issue": "tenants/apikey/add/",
         "key": f"{key}/change/",
         "key-rotate": f"{key}/rotate/",
+        "key-history": f"{key}/history/",
         "requests": "tenants/requestrecord/?cost=1c",
         "request": f"tenants/requestrecord/{answered.pk}/change/",
         "request-refused": f"tenants/requestrecord/{refused.pk}/change/",
@@ -56,8 +60,14 @@ def main_pages() -> dict[str, str]:
         "aliases": "tenants/modelalias/",
         "prices": "tenants/modelprice/",
         "audit": "tenants/auditevent/",
+        "audit-event": f"tenants/auditevent/{change.pk}/change/",
         "people": "tenants/user/",
     }
+
+
+# The spacing that readers may choose (WCAG 1.4.12): whatever is nearly too wide is too wide with it.
+SPACED = """() => document.querySelectorAll("body, body *").forEach((each) => {
+  each.style.letterSpacing = "0.12em"; each.style.wordSpacing = "0.16em"; each.style.lineHeight = "1.5"; })"""
 
 
 def test_no_page_shuts_anyone_out(page: Page, site: str, shoot: Shoot) -> None:
@@ -71,7 +81,22 @@ def test_no_page_shuts_anyone_out(page: Page, site: str, shoot: Shoot) -> None:
             if found := axe.violations(page):
                 wrong[f"{name} {scheme} {width}"] = found
         shoot(name)
+        page.evaluate(SPACED)
+        if found := axe.violations(page):
+            wrong[f"{name} spaced"] = found
     assert wrong == {}
+
+
+def test_a_payload_shuts_nobody_out(page: Page, site: str) -> None:
+    record = RequestRecord.objects.filter(state="settled")[0]
+    said = [{"role": "user", "content": "Where is my lamp?"}, {"role": "tool", "tool_call_id": "c", "content": "{}"}]
+    seal(record, json.dumps({"messages": said}).encode(), b"")
+    page.goto(f"{site}/admin/tenants/requestrecord/{record.pk}/payload/")
+    assert axe.violations(page) == []
+    page.get_by_label("Reason").fill("a customer asked")
+    page.get_by_role("button", name="Open the payload").click()
+    page.locator("details summary").last.click()
+    assert axe.violations(page) == []
 
 
 def test_signing_in_shuts_nobody_out(page: Page, live_server: Any) -> None:
