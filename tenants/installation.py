@@ -32,7 +32,7 @@ class Installation(models.Model):
     def bump(cls) -> None:
         """Makes every worker forget what it knows about keys, within its next poll."""
         if not cls.objects.filter(pk=1).update(revision=F("revision") + 1):
-            cls.objects.get_or_create(pk=1)
+            cls.objects.get_or_create(pk=1, defaults={"revision": 1})
 
     @classmethod
     def current_revision(cls) -> int:
