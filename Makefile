@@ -13,7 +13,7 @@ run: .venv/runtime
 	@$(BIN)/python manage.py serve --local
 
 test: .venv/dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

@@ -185,7 +185,7 @@ def test_revoke_key_takes_the_key_or_its_id(by: str, capsys: pytest.CaptureFixtu
         call_command("revoke_key", names[by])
 
 
-@pytest.mark.parametrize("text", ["nothing", "", keys.mint(Mode.LIVE).text])
+@pytest.mark.parametrize("text", ["nothing", "", keys.mint(Mode.LIVE).text], ids=["no id", "empty", "a key"])
 def test_revoking_what_does_not_exist_says_so(text: str) -> None:
     with pytest.raises(CommandError, match="no such key"):
         call_command("revoke_key", text)
