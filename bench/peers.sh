@@ -4,7 +4,7 @@
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export BENCH_PEERS=$PWD/bench/.peers
+export BENCH_PEERS=${BENCH_PEERS:-$PWD/bench/.peers}
 mkdir -p "$BENCH_PEERS"
 if [ ! -x "$BENCH_PEERS/venv/bin/litellm" ]; then
   python3 -m venv "$BENCH_PEERS/venv"
@@ -12,6 +12,8 @@ if [ ! -x "$BENCH_PEERS/venv/bin/litellm" ]; then
 fi
 if [ ! -d "$BENCH_PEERS/node_modules/@portkey-ai" ]; then
   # Its streams fail with the @hono/node-server that it would install (1.19.19, on Node 20): an older one works.
-  (cd "$BENCH_PEERS" && npm init --yes >/dev/null && npm install --silent @portkey-ai/gateway@1.15.2 @hono/node-server@1.11.0)
+  echo '{"private": true, "dependencies": {"@portkey-ai/gateway": "1.15.2", "@hono/node-server": "1.11.0"},
+    "overrides": {"@hono/node-server": "1.11.0"}}' >"$BENCH_PEERS/package.json"
+  (cd "$BENCH_PEERS" && npm install --silent)
 fi
 exec .venv/bin/python -m bench.run floor bridge litellm portkey tensorzero "$@"
