@@ -43,11 +43,12 @@ class Funds:
         self._parts = 0
         self._held = 0
 
-    async def hold(self, request: dict[str, Any]) -> None:
-        """Holds what the request may cost. Raises ApiError: 429 where it does not fit, 403 where no bound is known."""
+    async def hold(self, request: dict[str, Any], content: bytes) -> Bound:
+        """Holds what the request may cost at most, which it returns, where there are budgets. Raises ApiError: 429
+        where it does not fit, 403 where no bound is known."""
+        most = bound(request, self._model, self._tariff(request), self._question.choices, content)
         if not self._call.caller.budgets:
-            return
-        most = bound(request, self._model, self._tariff(request), self._question.choices)
+            return most
         if most.nanos is None:
             raise ApiError(
                 "cost_unknown",
@@ -64,7 +65,9 @@ class Funds:
         if verdict.tokens < most.each.output:
             request["max_tokens"] = verdict.tokens
             self._question.receipt.add("max_tokens", f"clamped({verdict.tokens})")
+            most = most.with_output(verdict.tokens)
         self._take(verdict)
+        return most
 
     async def hold_more(self, request: dict[str, Any]) -> bool:
         """Whether the answer may go on: holds what one more call may cost."""
@@ -135,9 +138,9 @@ class Funds:
         self._held += verdict.nanos
         self._call.entry.note(held_nanos=self._held)
 
-    def _tariff(self, request: dict[str, Any]) -> Tariff:
+    def _tariff(self, request: dict[str, Any]) -> Tariff | None:
         tariff = self._services.prices.tariff(self._model.id, self._call.at, dearest_terms(request))
-        if tariff is None:
+        if tariff is None and self._call.caller.budgets:
             raise ApiError(
                 "not_priced",
                 f"This key has a budget, and there is no price for the model `{self._model.id[:200]}`: what it costs "

@@ -16,7 +16,6 @@ from bridge import funding, limiting, listing, sharing
 from bridge.adapt import refuse_losses
 from bridge.admission import admit
 from bridge.belongings import Belongings
-from bridge.bounds import bound
 from bridge.caching import cache_long_prompt
 from bridge.call import Call, Ended, Price, no_price
 from bridge.catalog import Catalog, Model
@@ -26,12 +25,12 @@ from bridge.dialects.sealing import NO_SEAL, Seal
 from bridge.errors import ApiError, internal, shutdown
 from bridge.idempotency import Kept, once
 from bridge.listing import Listing, OwnListings
-from bridge.prices import Prices, dearest_terms
+from bridge.prices import Prices
 from bridge.reply import Events, Reply
 from bridge.speech import Asked, Counter, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Answer, Upstream
 from bridge.upstream_account import Account, Sends, Tell
-from bridge.vault import forgiving, remember
+from bridge.vault import Memory, forgiving, remember
 from bridge.wire.anthropic import Event, Frame
 from bridge.wire.fold import merged
 from tenants.budgets import Budgets
@@ -88,10 +87,9 @@ class Services:
             )
         return self.live
 
-    def belongings(self, caller: Caller) -> Belongings | None:
-        """What this caller may name of the upstream account; None: all of it, for it is the tenant's own."""
-        shared = self.upstream(caller) in (self.live, self.test)
-        return Belongings(self.secret, caller.tenant_id) if shared else None
+    def belongings(self, caller: Caller, upstream: Sends) -> Belongings | None:
+        """What this caller may name of that upstream account; None: all of it, for it is the tenant's own."""
+        return Belongings(self.secret, caller.tenant_id) if upstream in (self.live, self.test) else None
 
     def price(self, call: Call, model: Model) -> Price:
         """What usage of this model costs this call. Test keys never cost money."""
@@ -136,14 +134,15 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
         question.receipt.add("idempotency-key", "ignored")
     _apply_rights(call.caller, dialect, question, request)
     upstream = services.upstream(call.caller)
-    call.belongings = services.belongings(call.caller)
+    call.belongings = services.belongings(call.caller, upstream)
     if call.belongings is not None:
         request = call.belongings.opened(request)
-    await admit(services, dialect, call, question, request, model)
-    content = msgspec.json.encode({**request, "stream": True})
-    tariff = services.prices.tariff(model.id, call.at, dearest_terms(request))
+    content, wanted = _encoded(request), request["max_tokens"]
+    most = await admit(services, dialect, call, question, request, content, model)
+    if request["max_tokens"] != wanted:
+        content = _encoded(request)
     meter = call.sent(
-        bound(request, model, tariff, question.choices, content),
+        most,
         services.price(call, model),
         streamed=question.streamed,
         alias=question.alias,
@@ -151,21 +150,8 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
         receipt=str(question.receipt),
         end_user=end_user,
     )
-    pauses = not dialect.relays and may_pause(request)
-
-    async def post(wanted: dict[str, Any]) -> Answer:
-        body = content if wanted is request else msgspec.json.encode({**wanted, "stream": True})
-        return await upstream.send(body, retry=call.client_retry == 0, headers=question.headers, frames=dialect.relays)
-
-    async def send() -> Readable:
-        try:
-            wanted, sent = await forgiving(memory, request, post)
-        except ApiError as problem:
-            sharing.heard(services.fairness, call, problem)
-            raise
-        return ContinuedAnswer(upstream, wanted, sent, question.headers, call.grant.more) if pauses else sent
-
-    call.answer = answer = await (send() if question.choices == 1 else open_all(send, question.choices))
+    sending = _Sending(services, dialect, call, question, upstream, request, content, memory)
+    call.answer = answer = await sending.opened()
     call.entry.note(attempts=answer.attempts, upstream_id=answer.upstream_id)
     if memory is not None:
         call.entry.note(receipt=str(question.receipt))
@@ -175,6 +161,44 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
         stream = question.stream(meter, created)
         return Events(_stream(call, answer, stream), stream.beat, headers)
     return Reply(await _whole(call, answer, question.whole(meter, created)), headers)
+
+
+@dataclass(slots=True)
+class _Sending:
+    """A request on its way: once, or for several choices as often. `content` is its JSON."""
+
+    services: Services
+    dialect: Dialect
+    call: Call
+    question: Question
+    upstream: Sends
+    request: dict[str, Any]
+    content: bytes
+    memory: Memory | None
+
+    async def opened(self) -> Readable:
+        choices = self.question.choices
+        return await (self._send() if choices == 1 else open_all(self._send, choices))
+
+    async def _send(self) -> Readable:
+        try:
+            wanted, sent = await forgiving(self.memory, self.request, self._post)
+        except ApiError as problem:
+            sharing.heard(self.services.fairness, self.call, problem)
+            raise
+        if self.dialect.relays or not may_pause(self.request):
+            return sent
+        return ContinuedAnswer(self.upstream, wanted, sent, self.question.headers, self.call.grant.more)
+
+    async def _post(self, wanted: dict[str, Any]) -> Answer:
+        body = self.content if wanted is self.request else _encoded(wanted)
+        retry, headers = self.call.client_retry == 0, self.question.headers
+        return await self.upstream.send(body, retry=retry, headers=headers, frames=self.dialect.relays)
+
+
+def _encoded(request: dict[str, Any]) -> bytes:
+    """As it goes upstream: always streamed."""
+    return msgspec.json.encode({**request, "stream": True})
 
 
 def _apply_rights(caller: Caller, dialect: Dialect, question: Question, request: dict[str, Any]) -> None:
@@ -193,7 +217,8 @@ async def count_tokens(services: Services, caller: Caller, dialect: Counter, ask
     question = dialect.read_count(asked)
     target, model = services.chosen(caller, question.alias)
     request = dialect.countable({**question.fit(model, ""), "model": target})
-    upstream, own = services.upstream(caller), services.belongings(caller)
+    upstream = services.upstream(caller)
+    own = services.belongings(caller, upstream)
     content = msgspec.json.encode(own.opened(request) if own is not None else request)
     headers = await limiting.take_one(services.limiter, caller, dialect.name)
     try:

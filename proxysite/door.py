@@ -63,11 +63,25 @@ class Gone(Exception):
 class Exchange:
     """One request and its answer."""
 
-    __slots__ = ("call", "cut", "dialect", "headers", "id", "receive", "scope", "send", "started", "task", "watcher")
+    __slots__ = (
+        "call",
+        "cut",
+        "dialect",
+        "headers",
+        "id",
+        "name",
+        "receive",
+        "scope",
+        "send",
+        "started",
+        "task",
+        "watcher",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.id: UUID = ids.uuid7()
+        self.name = str(self.id)  # as clients and logs have it
         self.started = time.monotonic()
         self.task = asyncio.current_task()
         self.headers = Headers(Credentials())
@@ -176,11 +190,11 @@ class ApiDoor(ASGIHandler):
                 exchange.call.ended = Ended.GONE
             raise
         except Exception:
-            log.exception("a request failed", extra={"request_id": str(exchange.id)})
+            log.exception("a request failed", extra={"request_id": exchange.name})
             problem = internal()
         if exchange.call is not None:
             exchange.call.fail(problem, exchange.dialect.status(problem))
-        return error_response(problem, exchange.dialect, str(exchange.id))
+        return error_response(problem, exchange.dialect, exchange.name)
 
     async def _guarded(self, exchange: Exchange) -> HttpResponseBase:
         scope = exchange.scope
@@ -214,7 +228,7 @@ class ApiDoor(ASGIHandler):
         request.META["CONTENT_LENGTH"] = str(len(body))
         request.resolver_match = match
         request.unready = self._unready  # type: ignore[attr-defined]
-        request.request_id = str(exchange.id)  # type: ignore[attr-defined]
+        request.request_id = exchange.name  # type: ignore[attr-defined]
         request.call, request.caller, request.services = exchange.call, caller, self._services  # type: ignore[attr-defined]
         try:
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
@@ -319,15 +333,12 @@ class ApiDoor(ASGIHandler):
     async def _send(self, exchange: Exchange, response: HttpResponseBase) -> None:
         send = exchange.send
         milliseconds = int((time.monotonic() - exchange.started) * 1000)
-        for name, value in exchange.dialect.headers(str(exchange.id), milliseconds).items():
-            response[name] = value
-        if exchange.call is not None:
-            for name, value in exchange.call.grant.headers.items():
-                response[name] = value
         cors.allow(response, exchange.headers.origin)
-        headers = [
-            (name.lower().encode("ascii"), value.encode("latin-1", "replace")) for name, value in response.items()
-        ]
+        told = dict(response.items())
+        told |= exchange.dialect.headers(exchange.name, milliseconds)
+        if exchange.call is not None:
+            told |= exchange.call.grant.headers
+        headers = [(name.lower().encode("ascii"), value.encode("latin-1", "replace")) for name, value in told.items()]
         if isinstance(response, EventStream):
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
             await send_stream(send, response)

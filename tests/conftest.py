@@ -72,6 +72,7 @@ class Stage:
         self.play(response)
         visit = self.client.open("POST", path, body)
         while not self.transport.requests:
+            assert not visit.task.done(), visit.got.body
             await asyncio.sleep(0)
         visit.hang_up()
         await visit.done()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridge import pipeline
+from bridge import admission, pipeline
+from bridge.bounds import Bound
 from bridge.errors import ApiError
 from bridge.grant import Grant
 from tenants.values import Usage
@@ -23,10 +24,12 @@ def settled(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Settled:
     """Gives every call something, and notes what it used when it is taken back."""
     found: Settled = []
 
-    async def admit(services: Any, dialect: Any, call: Any, question: Any, request: Any, model: Any) -> None:
+    async def admit(services: Any, dialect: Any, call: Any, question: Any, *rest: Any) -> Bound:
+        most = await admission.admit(services, dialect, call, question, *rest)
         call.grant = Grant({"x-ratelimit-limit-requests": "7"}, [lambda usage, cost: found.append(usage)])
         if question.end_user == "refused":
             raise ApiError("rate_limited", "Enough.")
+        return most
 
     monkeypatch.setattr(pipeline, "admit", admit)
     return found

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bridge import pipeline, urls, views
+from bridge import admission, pipeline, urls, views
+from bridge.bounds import Bound
 from bridge.errors import ApiError
 from tests import wire
 from tests.conftest import Stage
@@ -43,10 +44,14 @@ async def test_it_is_admitted_recorded_and_told(
 ) -> None:
     admitted = []
 
-    async def admit(services: Any, dialect: Any, call: Any, question: Any, request: Any, model: Any) -> None:
+    async def admit(
+        services: Any, dialect: Any, call: Any, question: Any, request: Any, content: bytes, model: Any
+    ) -> Bound:
         admitted.append(dialect.name)
-        call.grant.headers["x-ratelimit-limit-requests"] = "7"
         assert request["max_tokens"] and request["messages"] and model.id == MODEL
+        most = await admission.admit(services, dialect, call, question, request, content, model)
+        call.grant.headers["x-ratelimit-limit-requests"] = "7"
+        return most
 
     monkeypatch.setattr(pipeline, "admit", admit)
     name = view.dialect.name
