@@ -20,7 +20,7 @@ from tenants.admin.base import ConsoleAdmin, DayFilter, SelectFilter, TenantFilt
 from tenants.admin.request_list import RequestList
 from tenants.models import AuditEvent
 from tenants.sheets import FORMS
-from tenants.verification import verify
+from tenants.verification import verify_newest
 
 VERIFY_ROWS = 20_000  # as many as a page can be kept waiting for; the command verifies any number
 ACTORS = {Kind.USER: "People", Kind.COMMAND: "Commands", Kind.SYSTEM: "Bridge itself"}
@@ -155,13 +155,13 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
             return refused
         if not self.scope(request, "view").everything:
             raise PermissionDenied
-        newest = AuditEvent.objects.head().seq
-        verdict = verify(records=False, since=max(newest - VERIFY_ROWS, 0))
-        if verdict.broken or verdict.unguarded:
-            why = verdict.broken or f"triggers are missing: {', '.join(verdict.unguarded)}"
-            messages.error(request, f"The trail does not hold: {why}.")
+        verdict = verify_newest(VERIFY_ROWS)
+        if verdict.problem:
+            messages.error(request, f"The trail does not hold: {verdict.problem}.")
         else:
-            part = "" if verdict.rows == newest else f" (the newest {verdict.rows:,}; audit_verify verifies all)"
+            part = (
+                "" if verdict.rows == verdict.head.seq else f" (the newest {verdict.rows:,}; audit_verify verifies all)"
+            )
             messages.success(request, f"The trail holds: {verdict.rows:,} rows verified{part}. Head: {verdict.head}")
         return HttpResponseRedirect(reverse("admin:tenants_auditevent_changelist"))
 
