@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.safestring import SafeString
@@ -129,6 +130,10 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in {known.parameter_name for known in FILTERS}
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
+        kinds = [kind for kind, page in PAGES.items() if request.user.has_perm(f"tenants.view_{page}")]
+        return reports.with_pages(super().get_queryset(request), kinds)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return AuditList
 
@@ -204,12 +209,13 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
     @admin.display(description="about")
     def about(self, event: AuditEvent) -> SafeString | str:
         text = event.object_label or event.object_id
-        if not (page := PAGES.get(event.object_type)) or not event.object_id:
+        if not getattr(event, "has_page", False):
             return text or shown.NONE
         try:
-            return shown.link(reverse(f"admin:tenants_{page}_change", args=(event.object_id,)), text)
+            page = reverse(f"admin:tenants_{PAGES[event.object_type]}_change", args=(event.object_id,))
         except NoReverseMatch:
             return text
+        return shown.link(page, text)
 
     @admin.display(description="from")
     def from_where(self, event: AuditEvent) -> str:

@@ -199,7 +199,7 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
     # Columns and facts
 
     @admin.display(description="budgets")
-    def budgets(self, key: ApiKey) -> SafeString:
+    def budgets(self, key: ApiKey) -> SafeString | str:
         return budgets.overview(key)
 
     @admin.display(description="tenant", ordering="tenant__name")

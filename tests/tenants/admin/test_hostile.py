@@ -212,13 +212,15 @@ def bodies(kind: str, victim: Victim, mine: Tenant) -> list[dict[str, Any]]:
 
 def leaks(victim: Victim, response: HttpResponse, *sent: str) -> list[str]:
     """The words of the other tenant's in an answer, beside those that were in the question."""
-    body = _read(response) if response.streaming else response.content
+    body = read_whole(response) if response.streaming else response.content
     told = body.decode(errors="replace") + " ".join(f"{name}: {value}" for name, value in response.headers.items())
     asked = unquote(" ".join(sent))
     return [word for word in victim.words if word in told and word not in asked]
 
 
-def _read(response: Any) -> bytes:
+def read_whole(response: Any) -> bytes:
+    """What is sent while it is being made."""
+
     async def whole() -> bytes:
         return b"".join([part async for part in response])
 
