@@ -11,19 +11,21 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.urls import NoReverseMatch, URLPattern, path, reverse, reverse_lazy
 from django.utils.safestring import SafeString
 
 from tenants import actions, reports
 from tenants.actors import Kind
 from tenants.admin import audit_export, shown
 from tenants.admin.base import ConsoleAdmin, DayFilter, SelectFilter, TenantFilter
+from tenants.admin.request_export import EXPORTS, PERMISSION
 from tenants.admin.request_list import RequestList
 from tenants.models import AuditEvent
 from tenants.sheets import FORMS
 from tenants.verification import verify_newest
 
 VERIFY_ROWS = 20_000  # as many as a page can be kept waiting for; the command verifies any number
+EXPORT = reverse_lazy("admin:tenants_auditevent_export")
 ACTORS = {Kind.USER: "People", Kind.COMMAND: "Commands", Kind.SYSTEM: "Bridge itself"}
 PAGES = {
     "tenant": "tenant",
@@ -151,8 +153,9 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
         return own + super().get_urls()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        doors = {"export_url": EXPORT, "exports_url": EXPORTS if request.user.has_perm(PERMISSION) else ""}
         chain = reports.chain() if self.scope(request, "view").everything else None
-        return super().changelist_view(request, {"chain": chain, **(extra_context or {})})
+        return super().changelist_view(request, {**doors, "chain": chain, **(extra_context or {})})
 
     def verify_view(self, request: HttpRequest) -> HttpResponseBase:
         """The newest rows, as many as a page can wait for; the rest, and the records, are the command's."""
@@ -181,7 +184,7 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
             rows = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse("admin:tenants_auditevent_changelist"))
-        return audit_export.response(rows, form, request.GET.dict())
+        return audit_export.response(rows, form, request.GET.dict(), self.scope(request, "view").tenant)
 
     def _refused(self, request: HttpRequest) -> HttpResponseBase | None:
         if not self.has_view_permission(request):
