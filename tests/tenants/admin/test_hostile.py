@@ -200,6 +200,7 @@ def bodies(kind: str, victim: Victim, mine: Tenant) -> list[dict[str, Any]]:
         "issue_id": key, "compat": "lenient", "secret": "sk-ant-" + "m" * 30, "format": "csv", "password1": "m" * 15,
         "password2": "m" * 15, "usable_password": "true", "rpm": "1", "memberships-TOTAL_FORMS": "1",
         "memberships-INITIAL_FORMS": "0", "memberships-0-tenant": str(mine.pk), "memberships-0-role": "manager",
+        "capture": "full", "capture_percent": "10",
     }  # fmt: skip
     chosen = [str(pk) for pk in victim.ids.get(kind, [])]
     page = admin.site._registry[models_of_the_console()[kind]] if kind else None
