@@ -79,17 +79,23 @@ class ConsoleAdmin(ScopedAdmin[M]):
             raise PermissionDenied
         whole = f"{reverse('admin:tenants_auditevent_changelist')}?{urlencode({'object': reports.audit_name(row)})}"
         context = {
-            **self.admin_site.each_context(request),
-            "title": f"History of {self.title_of(row)}",
-            "section": self.section,
-            "opts": self.opts,
             "object": row,
             "history": [shown.event(event) for event in reports.history(row)],
             "timeline_url": whole if request.user.has_perm("tenants.view_auditevent") else None,
             **(extra_context or {}),
         }
+        return self.page(request, "object_history.html", f"History of {self.title_of(row)}", context)
+
+    def page(self, request: HttpRequest, template: str, title: str, context: dict[str, Any]) -> TemplateResponse:
+        """A page of these rows beside Django's."""
+        common = {"title": title, "section": self.section, "opts": self.opts}
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/object_history.html", context)
+        context = {**self.admin_site.each_context(request), **common, **context}
+        return TemplateResponse(request, f"admin/{template}", context)
+
+    def page_of(self, row: M) -> str:
+        """The address of a row's own page."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=(row.pk,))
 
     def render_change_form(
         self,

@@ -178,7 +178,7 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
 
     def _already_issued(self, request: HttpRequest, key_id: UUID) -> HttpResponse:
         row = self.get_object(request, str(key_id))
-        return self.page(request, "already_issued.html", "This key was issued already", row, {})
+        return self.key_page(request, "already_issued.html", "This key was issued already", row, {})
 
     # Revoking several
 

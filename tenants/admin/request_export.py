@@ -16,7 +16,6 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.http import urlencode
 
@@ -82,15 +81,8 @@ class ExportsRequests(ConsoleAdmin[RequestRecord]):
     def exports_view(self, request: HttpRequest) -> HttpResponse:
         """One's own exports; other people's are on the audit trail."""
         self._check(request)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Your exports",
-            "section": self.section,
-            "opts": self.opts,
-            "exports": [_line(told) for told in exports.of_person(request.user.pk or 0)],
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/tenants/requestrecord/exports.html", context)
+        own = [_line(told) for told in exports.of_person(request.user.pk or 0)]
+        return self.page(request, "tenants/requestrecord/exports.html", "Your exports", {"exports": own})
 
     def manifest_view(self, request: HttpRequest, export: Any) -> HttpResponse:
         self._check(request)

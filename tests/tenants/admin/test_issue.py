@@ -56,6 +56,16 @@ def test_a_new_key_is_shown_by_the_post_itself_and_works(as_alice: Client, acme:
     assert ApiKey.objects.get().created_by == "alice"
 
 
+def test_a_key_that_cannot_be_shown_is_not_issued(
+    as_alice: Client, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unshowable = (1 / snippet for snippet in (0,))
+    monkeypatch.setattr("tenants.admin.connect.snippets", lambda *_: unshowable)
+    with pytest.raises(ZeroDivisionError):
+        send(as_alice, acme)
+    assert not ApiKey.objects.exists()
+
+
 def test_the_snippets_carry_the_key_and_this_sites_address(as_alice: Client, acme: Tenant, settings: Any) -> None:
     settings.PUBLIC_URL = "https://bridge.example.com"
     page = text(send(as_alice, acme))
