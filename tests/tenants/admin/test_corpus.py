@@ -14,7 +14,7 @@ from django.test import Client
 
 from tenants.models import AuditEvent, User
 from tests.tenants.admin.conftest import Record
-from tests.tenants.admin.test_hostile import Victim, read_whole, filled, models_of_the_console, patterns
+from tests.tenants.admin.test_hostile import Victim, filled, models_of_the_console, patterns, read_whole
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
