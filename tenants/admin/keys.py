@@ -91,7 +91,10 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
                 rights,
                 ("Limits", {"fields": [*LIMIT_FIELDS]}),
                 ("Behaviour", {"fields": behaviour}),
-                ("More", {**payloads, "fields": [*capture.FIELDS, "idempotent"], "classes": ["collapse"]}),
+                (
+                    "More: payloads, Idempotency-Key",
+                    {**payloads, "fields": [*capture.FIELDS, "idempotent"], "classes": ["collapse"]},
+                ),
                 *you,
             ]
         ended = ["revocation"] if obj.revoked_at else []
