@@ -23,6 +23,11 @@ queue = Histogram(
     "bridge_queue_seconds", "Time in Bridge before it went upstream", buckets=(0.001, 0.005, 0.025, 0.1, 1)
 )
 journal_depth = Gauge("bridge_journal_depth", "Requests not yet final in the database", multiprocess_mode="livesum")
+journal_behind = Gauge(
+    "bridge_journal_behind_seconds",
+    "For how long the database has not had every ended request; up to 11 while all is well",
+    multiprocess_mode="livemax",
+)
 journal_failures = Gauge(
     "bridge_journal_failures", "Writes to the journal that the disk would not take", multiprocess_mode="livesum"
 )

@@ -165,6 +165,7 @@ class Application:
     async def _gauge(self) -> None:
         while True:
             telemetry.journal_depth.set(self._journal.depth)
+            telemetry.journal_behind.set(self._ledger.behind)
             telemetry.journal_failures.set(self._journal.failures)
             telemetry.payloads_lost.set(self._payloads.lost)
             telemetry.in_flight.set(len(self._api.live))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import os
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from bridge.api import ApiRequest, AsyncAPIView
 from bridge.errors import ApiError
 from bridge.responses import as_json
+from tenants import metrics
 
 
 class Alive(AsyncAPIView):
@@ -43,11 +43,7 @@ class Metrics(AsyncAPIView):
     async def get(self, request: ApiRequest) -> HttpResponse:
         if not (_is_local(request) or _has_token(request)):
             raise ApiError("no_key", "Metrics are for this machine, or with METRICS_TOKEN as a bearer token.")
-        registry = REGISTRY
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        return HttpResponse(generate_latest(metrics.registry()), content_type=CONTENT_TYPE_LATEST)
 
 
 def _is_local(request: ApiRequest) -> bool:

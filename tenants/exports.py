@@ -63,12 +63,21 @@ class Taking:
 class Export:
     """Requests, those of a queryset that are there now, oldest first, as a file."""
 
-    def __init__(self, rows: QuerySet[RequestRecord], form: str, words: Mapping[str, str], query: str) -> None:
+    def __init__(
+        self,
+        rows: QuerySet[RequestRecord],
+        form: str,
+        words: Mapping[str, str],
+        query: str,
+        tenant_id: int | None = None,
+    ) -> None:
+        """`tenant_id`: of whom alone the rows can be, so that it is told on that tenant's trail."""
         self.id = ids.uuid7()
         self.began = datetime.now(UTC)
         self.name = f"bridge-requests-{self.began:%Y-%m-%d}-{self.id.hex[-8:]}.{form}"
         self.content_type = FORMS[form].content_type
         self._about = {"format": form, "filter": dict(words), "query": query}
+        self._tenant_id = tenant_id
         self._actor = actors.current()  # nobody is acting any more when the last byte is sent
         self._taking = Taking(form, COLUMNS, _Requests(rows.filter(pk__lte=self.id)))
 
@@ -102,7 +111,13 @@ class Export:
 
     def _tell(self, action: str, facts: Mapping[str, Any]) -> AuditEvent:
         told: AuditEvent = AuditEvent.objects.append(
-            action, kind="export", id=self.id, label=self.name, after={"file": self.name, **facts}, actor=self._actor
+            action,
+            kind="export",
+            id=self.id,
+            label=self.name,
+            tenant_id=self._tenant_id,
+            after={"file": self.name, **facts},
+            actor=self._actor,
         )
         return told
 

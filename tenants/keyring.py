@@ -55,23 +55,16 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
         peppers: Mapping[int, bytes],
         mode: Mode = Mode.LIVE,
         allowed_models: list[str] | None = None,
-        expires_at: datetime | None = None,
-        note: str = "",
-        compat: str = "lenient",
-        auto_cache: bool = True,
-        rpm: int | None = None,
-        tpm: int | None = None,
-        concurrency: int | None = None,
-        dark_limits: bool = False,
-        idempotent: bool = False,
         networks: list[str] | None = None,
         tags: dict[str, str] | None = None,
         by: object = "",
         id: uuid.UUID | None = None,
+        **columns: Any,
     ) -> Issued:
-        """Makes a key with its first secret. With an `id` that exists already: IntegrityError, nothing is issued.
+        """Makes a key with its first secret; `columns` are any others of the key's.
 
-        Raises ValueError for networks or tags that are none.
+        With an `id` that exists already: IntegrityError, nothing is issued. Raises ValueError for networks or tags that
+        are none.
         """
         with transaction.atomic():
             row: ApiKey = self.create(
@@ -80,18 +73,10 @@ class ApiKeyManager(models.Manager.from_queryset(GateQuerySet)):  # type: ignore
                 name=name,
                 mode=mode,
                 allowed_models=allowed_models or None,
-                expires_at=expires_at,
-                note=note,
-                compat=compat,
-                auto_cache=auto_cache,
-                rpm=rpm,
-                tpm=tpm,
-                concurrency=concurrency,
-                dark_limits=dark_limits,
-                idempotent=idempotent,
                 networks=_networks(networks),
                 tags=_tags(tags),
                 created_by=str(by),
+                **columns,
             )
             return Issued(row, KeySecret.objects.mint(row, peppers))
 

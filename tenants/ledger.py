@@ -49,6 +49,7 @@ class Ledger:
         self._fsync = fsync == "1s"
         self._touched: dict[int, float] = {}
         self._failing = False
+        self._stored_at = self._recovered_at = time.monotonic()
         self._flushing = asyncio.Lock()
 
     async def run(self) -> None:
@@ -73,19 +74,27 @@ class Ledger:
             return await self._flush()
 
     async def _flush(self) -> bool:
-        batch = self._journal.take()
-        if not batch.rows:
-            return True
-        stored = False
+        began, batch = time.monotonic(), self._journal.take()
+        stored = not batch.rows
         try:
-            stored = await self._try(partial(write, batch.rows, self._to_touch(batch.rows), self._directory))
+            stored = stored or await self._try(partial(write, batch.rows, self._to_touch(batch.rows), self._directory))
         finally:  # cancelled in the middle, too: a row may be written twice, but not forgotten
             (self._journal.stored if stored else self._journal.put_back)(batch)
+        if stored:
+            self._stored_at = began
         return stored
+
+    @property
+    def behind(self) -> float:
+        """For how many seconds the database has not had every row: of requests that ended here, or of a dead process.
+
+        Some while all is well: rows are stored every FLUSH_SECONDS, a dead process's looked for every RECOVER_SECONDS.
+        """
+        return time.monotonic() - min(self._stored_at, self._recovered_at)
 
     async def recover(self) -> int:
         """Stores the rows that dead processes left behind; returns how many."""
-        count = 0
+        began, count = time.monotonic(), 0
         for orphan in journal.orphans(self._directory):
             if not await self._try(partial(write, orphan.rows, {}, self._directory)):
                 orphan.release()
@@ -93,6 +102,8 @@ class Ledger:
             count += len(orphan.rows)
             log.info("recovered the journal of a dead worker", extra={"rows": len(orphan.rows)})
             orphan.delete()
+        else:
+            self._recovered_at = began
         return count
 
     async def close(self) -> None:

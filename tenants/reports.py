@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Count, ExpressionWrapper, Model, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from tenants import append_only, ids, pricing, seals, windows
@@ -282,6 +282,12 @@ def history(obj: Model, count: int = 200) -> list[AuditEvent]:
 def audit_name(obj: Model) -> str:
     """The row as the audit page's filter names it."""
     return f"{kind_of(obj)}:{obj.pk}"
+
+
+def with_pages(events: QuerySet[AuditEvent], kinds: Sequence[str]) -> QuerySet[AuditEvent]:
+    """The events with `has_page`: whether each is about something of these kinds, which has an id."""
+    known = Q(object_type__in=kinds) & ~Q(object_id="")
+    return events.annotate(has_page=ExpressionWrapper(known, output_field=BooleanField()))
 
 
 def find_events(events: QuerySet[AuditEvent], text: str) -> QuerySet[AuditEvent]:

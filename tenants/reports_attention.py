@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, QuerySet
 
-from tenants import ids, windows
-from tenants.models import ApiKey, BudgetWindow, RequestRecord
+from tenants import ids, metrics, windows, witness
+from tenants.models import ApiKey, AuditEvent, BudgetWindow, Installation, RequestRecord
 from tenants.money import PriceRow
 from tenants.reports_usage import Sums
 from tenants.usage import UsageDayQuerySet
 from tenants.values import State
+from tenants.verification import verify_newest
 
 EXPIRING_DAYS = 14
 SPIKE_LEAST = 5  # errors, and
@@ -23,6 +24,10 @@ PRICES_DAYS = 90
 LOOK_BACK = timedelta(hours=1)
 LOOK_AT_MOST = 1_000  # requests
 AWAY_LEAST, AWAY_SHARE = 3, 0.01  # of them, to be worth a line
+
+BEHIND_SECONDS = 60.0  # rows wait for the database this long at most while all is well, and then some
+TRAIL_ROWS = 200  # the newest of the audit trail, verified whenever somebody looks
+WITNESS_LATE = 3 * witness.EVERY
 
 # How upstream's 429 and 529 are recorded of requests that were sent.
 _TURNED_AWAY = ("rate_limit_exceeded", "server_is_overloaded")
@@ -95,3 +100,21 @@ def turned_away(requests: QuerySet[RequestRecord], now: datetime) -> Away:
     recent = requests.filter(pk__gte=ids.floor(now - LOOK_BACK)).order_by("-pk")
     rows = list(recent.values_list("state", "error_code")[:LOOK_AT_MOST])
     return Away(sum(state == State.FAILED and code in _TURNED_AWAY for state, code in rows), len(rows))
+
+
+def behind() -> timedelta | None:
+    """For how long the database has not had all that ended on this host; None while that is as it should be."""
+    seconds = metrics.value("bridge_journal_behind_seconds")
+    return timedelta(seconds=seconds) if seconds > BEHIND_SECONDS else None
+
+
+def trail_problem() -> str:
+    """Why the newest rows of the audit trail do not hold; nothing if they do."""
+    return verify_newest(TRAIL_ROWS).problem
+
+
+def unwitnessed_since(now: datetime) -> datetime | None:
+    """When the head of the audit trail was last said in the log (or its first row written); None if that is recent."""
+    said = Installation.objects.filter(pk=1).values_list("witnessed_at", flat=True).first()
+    last: datetime | None = said or AuditEvent.objects.order_by("seq").values_list("at", flat=True).first()
+    return last if last and now - last > WITNESS_LATE else None

@@ -82,6 +82,11 @@ class Scope:
     def everything(self) -> bool:
         return self.tenants is None
 
+    @property
+    def tenant(self) -> int | None:
+        """The tenant, where it is one alone."""
+        return next(iter(self.tenants)) if self.tenants and len(self.tenants) == 1 else None
+
     def only(self, rows: Q) -> Q:
         """Of these rows, those within."""
         if self.tenants is None:

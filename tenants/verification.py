@@ -37,8 +37,14 @@ class Verdict:
     unguarded: list[str] = field(default_factory=list)  # triggers that are missing
 
     @property
+    def problem(self) -> str:
+        """Why the trail itself does not hold, in words; nothing if it does."""
+        missing = f"triggers are missing: {', '.join(self.unguarded)}" if self.unguarded else ""
+        return self.broken or missing
+
+    @property
     def holds(self) -> bool:
-        return not (self.broken or self.records or self.unguarded)
+        return not (self.problem or self.records)
 
 
 def verify(anchors: Iterable[Head] = (), records: bool = True, since: int = 0) -> Verdict:
@@ -48,6 +54,11 @@ def verify(anchors: Iterable[Head] = (), records: bool = True, since: int = 0) -
     if records:
         verdict.records = list(itertools.islice(_of_records(verdict), MAX_FINDINGS))
     return verdict
+
+
+def verify_newest(count: int) -> Verdict:
+    """So many of the newest rows of the trail: what a page can be kept waiting for."""
+    return verify(records=False, since=max(AuditEvent.objects.head().seq - count, 0))
 
 
 def verify_chain(anchors: Iterable[Head] = (), since: int = 0) -> Verdict:

@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from tenants import pricing
 from tenants import reports_attention as reports
 from tenants.admin import connect, shown
-from tenants.admin.scoping import mine
+from tenants.admin.scoping import mine, scope_of
 from tenants.models import ApiKey, BudgetWindow, RequestRecord, UpstreamCredential, UsageDay
 from tenants.reports import refused_credentials
 
@@ -41,7 +41,7 @@ SHOWN_KEYS = 3  # by name; the others are counted
 
 
 def needs(request: HttpRequest) -> list[Need]:
-    """Whatever of CHECKS applies and this person may know of, the worst first."""
+    """Whatever of the checks applies and this person may know of, the worst first."""
     now = timezone.now()
     may = request.user.has_perm
     found = [
@@ -49,6 +49,12 @@ def needs(request: HttpRequest) -> list[Need]:
         for permission, check in CHECKS
         if may(permission)
         for need in check(now, partial(_mine, request, permission))
+    ]
+    found += [
+        need
+        for permission, site_check in SITE_CHECKS
+        if scope_of(request, permission).everything
+        for need in site_check(now)
     ]
     return sorted(found, key=lambda need: need.tone != "bad")
 
@@ -121,7 +127,7 @@ def _budgets(now: datetime, rows: Rows) -> Iterator[Need]:
         yield Need("bad" if spent else "wait", format_html("<strong>{}.</strong> {}", whose, words), then, url, "Look")
 
 
-def _prices(now: datetime, rows: Rows) -> Iterator[Need]:
+def _prices(now: datetime) -> Iterator[Need]:
     days = reports.unchecked_days(pricing.effective(now), now)
     if days is not None and days > reports.PRICES_DAYS:
         what = f"The built-in prices were last compared with Anthropic’s {days} days ago."
@@ -130,7 +136,7 @@ def _prices(now: datetime, rows: Rows) -> Iterator[Need]:
         yield Need("wait", format_html("<strong>Prices.</strong> {}", what), then, url, "Prices")
 
 
-def _set_aside(now: datetime, rows: Rows) -> Iterator[Need]:
+def _set_aside(now: datetime) -> Iterator[Need]:
     """Records that the database would not take lie beside the journal until somebody looks."""
     path = Path(settings.JOURNAL_DIR) / "rejected.jsonl"
     if path.exists() and path.stat().st_size:
@@ -140,6 +146,25 @@ def _set_aside(now: datetime, rows: Rows) -> Iterator[Need]:
         yield Need("bad", what, "Their costs are in no sum yet.")
 
 
+def _behind(now: datetime) -> Iterator[Need]:
+    if late := reports.behind():
+        what = f"It has not had all of what ended here for {shown.length(late)}."
+        then = "They are safe in the journal, and in no list and no sum yet. The log says why."
+        yield Need("bad", format_html("<strong>Records wait for the database.</strong> {}", what), then)
+
+
+def _trail(now: datetime) -> Iterator[Need]:
+    url = reverse("admin:tenants_auditevent_changelist")
+    if problem := reports.trail_problem():
+        what = format_html("<strong>The audit trail does not hold:</strong> {}.", problem)
+        then = "It was changed behind Bridge’s back. manage.py audit_verify looks at all of it, and at the records."
+        yield Need("bad", what, then, url, "Audit")
+    if last := reports.unwitnessed_since(now):
+        unsaid = f"Its head has not been in the log for {shown.length(now - last)}."
+        then = "It should be there every hour: without it, nobody notices a trail that is cut."
+        yield Need("wait", format_html("<strong>The audit trail has no witness.</strong> {}", unsaid), then)
+
+
 CHECKS: tuple[tuple[str, Callable[[datetime, Rows], Iterator[Need]]], ...] = (
     ("tenants.view_tenant", _no_upstream),
     ("tenants.view_tenant", _credentials),
@@ -147,8 +172,13 @@ CHECKS: tuple[tuple[str, Callable[[datetime, Rows], Iterator[Need]]], ...] = (
     ("tenants.view_requestrecord", _load),
     ("tenants.view_tenant", _budgets),
     ("tenants.view_apikey", _expiring),
+)
+# About no tenant: for those whose permission holds on the whole site.
+SITE_CHECKS: tuple[tuple[str, Callable[[datetime], Iterator[Need]]], ...] = (
     ("tenants.view_modelprice", _prices),
     ("tenants.add_tenant", _set_aside),
+    ("tenants.add_tenant", _behind),
+    ("tenants.view_auditevent", _trail),
 )
 
 

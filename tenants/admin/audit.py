@@ -9,20 +9,23 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.urls import NoReverseMatch, URLPattern, path, reverse, reverse_lazy
 from django.utils.safestring import SafeString
 
 from tenants import actions, reports
 from tenants.actors import Kind
 from tenants.admin import audit_export, shown
 from tenants.admin.base import ConsoleAdmin, DayFilter, SelectFilter, TenantFilter
+from tenants.admin.request_export import EXPORTS, PERMISSION
 from tenants.admin.request_list import RequestList
 from tenants.models import AuditEvent
 from tenants.sheets import FORMS
-from tenants.verification import verify
+from tenants.verification import verify_newest
 
 VERIFY_ROWS = 20_000  # as many as a page can be kept waiting for; the command verifies any number
+EXPORT = reverse_lazy("admin:tenants_auditevent_export")
 ACTORS = {Kind.USER: "People", Kind.COMMAND: "Commands", Kind.SYSTEM: "Bridge itself"}
 PAGES = {
     "tenant": "tenant",
@@ -129,6 +132,10 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in {known.parameter_name for known in FILTERS}
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
+        kinds = [kind for kind, page in PAGES.items() if request.user.has_perm(f"tenants.view_{page}")]
+        return reports.with_pages(super().get_queryset(request), kinds)
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return AuditList
 
@@ -146,8 +153,9 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
         return own + super().get_urls()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        doors = {"export_url": EXPORT, "exports_url": EXPORTS if request.user.has_perm(PERMISSION) else ""}
         chain = reports.chain() if self.scope(request, "view").everything else None
-        return super().changelist_view(request, {"chain": chain, **(extra_context or {})})
+        return super().changelist_view(request, {**doors, "chain": chain, **(extra_context or {})})
 
     def verify_view(self, request: HttpRequest) -> HttpResponseBase:
         """The newest rows, as many as a page can wait for; the rest, and the records, are the command's."""
@@ -155,13 +163,13 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
             return refused
         if not self.scope(request, "view").everything:
             raise PermissionDenied
-        newest = AuditEvent.objects.head().seq
-        verdict = verify(records=False, since=max(newest - VERIFY_ROWS, 0))
-        if verdict.broken or verdict.unguarded:
-            why = verdict.broken or f"triggers are missing: {', '.join(verdict.unguarded)}"
-            messages.error(request, f"The trail does not hold: {why}.")
+        verdict = verify_newest(VERIFY_ROWS)
+        if verdict.problem:
+            messages.error(request, f"The trail does not hold: {verdict.problem}.")
         else:
-            part = "" if verdict.rows == newest else f" (the newest {verdict.rows:,}; audit_verify verifies all)"
+            part = (
+                "" if verdict.rows == verdict.head.seq else f" (the newest {verdict.rows:,}; audit_verify verifies all)"
+            )
             messages.success(request, f"The trail holds: {verdict.rows:,} rows verified{part}. Head: {verdict.head}")
         return HttpResponseRedirect(reverse("admin:tenants_auditevent_changelist"))
 
@@ -176,7 +184,7 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
             rows = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse("admin:tenants_auditevent_changelist"))
-        return audit_export.response(rows, form, request.GET.dict())
+        return audit_export.response(rows, form, request.GET.dict(), self.scope(request, "view").tenant)
 
     def _refused(self, request: HttpRequest) -> HttpResponseBase | None:
         if not self.has_view_permission(request):
@@ -204,12 +212,13 @@ class AuditEventAdmin(ConsoleAdmin[AuditEvent]):
     @admin.display(description="about")
     def about(self, event: AuditEvent) -> SafeString | str:
         text = event.object_label or event.object_id
-        if not (page := PAGES.get(event.object_type)) or not event.object_id:
+        if not getattr(event, "has_page", False):
             return text or shown.NONE
         try:
-            return shown.link(reverse(f"admin:tenants_{page}_change", args=(event.object_id,)), text)
+            page = reverse(f"admin:tenants_{PAGES[event.object_type]}_change", args=(event.object_id,))
         except NoReverseMatch:
             return text
+        return shown.link(page, text)
 
     @admin.display(description="from")
     def from_where(self, event: AuditEvent) -> str:

@@ -17,10 +17,15 @@ PAGE_ROWS = 500
 COLUMNS = [field.attname for field in AuditEvent._meta.concrete_fields]
 
 
-def response(rows: QuerySet[AuditEvent], form: str, filters: dict[str, str]) -> StreamingHttpResponse:
-    """The rows, oldest first. That they are taken away is told first; that row is the first one not among them."""
+def response(
+    rows: QuerySet[AuditEvent], form: str, filters: dict[str, str], tenant_id: int | None
+) -> StreamingHttpResponse:
+    """The rows, oldest first. That they are taken away is told first; that row is the first one not among them.
+
+    It is on the trail of the tenant of whom alone the rows can be.
+    """
     told = AuditEvent.objects.append(
-        "audit.exported", kind="audit", label=form, after={"format": form, "filter": filters}
+        "audit.exported", kind="audit", label=form, tenant_id=tenant_id, after={"format": form, "filter": filters}
     )
     name = f"bridge-audit-{datetime.now(UTC):%Y-%m-%d}-{told.seq}.{form}"
     taking = Taking(form, COLUMNS, _reader(rows.filter(seq__lt=told.seq).order_by("seq")))

@@ -65,6 +65,9 @@ class ConsoleAdmin(ScopedAdmin[M]):
     def log_deletions(self, *args: Any) -> None:  # type: ignore[override]
         pass
 
+    def has_history_permission(self, request: HttpRequest, obj: M) -> bool:
+        return bool(self.has_view_or_change_permission(request, obj))
+
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -72,21 +75,27 @@ class ConsoleAdmin(ScopedAdmin[M]):
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
-        if not self.has_view_or_change_permission(request, row):
+        if not self.has_history_permission(request, row):
             raise PermissionDenied
         whole = f"{reverse('admin:tenants_auditevent_changelist')}?{urlencode({'object': reports.audit_name(row)})}"
         context = {
-            **self.admin_site.each_context(request),
-            "title": f"History of {self.title_of(row)}",
-            "section": self.section,
-            "opts": self.opts,
             "object": row,
             "history": [shown.event(event) for event in reports.history(row)],
             "timeline_url": whole if request.user.has_perm("tenants.view_auditevent") else None,
             **(extra_context or {}),
         }
+        return self.page(request, "object_history.html", f"History of {self.title_of(row)}", context)
+
+    def page(self, request: HttpRequest, template: str, title: str, context: dict[str, Any]) -> TemplateResponse:
+        """A page of these rows beside Django's."""
+        common = {"title": title, "section": self.section, "opts": self.opts}
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/object_history.html", context)
+        context = {**self.admin_site.each_context(request), **common, **context}
+        return TemplateResponse(request, f"admin/{template}", context)
+
+    def page_of(self, row: M) -> str:
+        """The address of a row's own page."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=(row.pk,))
 
     def render_change_form(
         self,
@@ -98,7 +107,10 @@ class ConsoleAdmin(ScopedAdmin[M]):
         obj: M | None = None,
     ) -> HttpResponse:
         title, save_label = (self.title_of(obj), "Save") if obj else (self.add_title, self.add_title)
-        own = {"title": title, "subtitle": None, "section": self.section, "save_label": save_label}
+        own: dict[str, Any] = {"title": title, "subtitle": None, "section": self.section, "save_label": save_label}
+        if obj:  # what the person may do to this row, for the links that lead on from it
+            own["held"] = request.user.get_all_permissions(obj)
+            own["has_history_permission"] = self.has_history_permission(request, obj)
         one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().render_change_form(request, {**context, **own, **one_button}, add, change, form_url, obj)
 

@@ -11,7 +11,6 @@ from django.contrib.auth import logout
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -88,7 +87,7 @@ class CredentialAdmin(VerbAdmin[Tenant]):
             raise PermissionDenied
         if tenant is None:
             raise Http404
-        back = reverse("admin:tenants_tenant_change", args=(tenant.pk,))
+        back = self.page_of(tenant)
         form = CredentialForm(request, request.POST if request.method == "POST" else None)
         try:
             valid = form.is_valid()
@@ -102,18 +101,8 @@ class CredentialAdmin(VerbAdmin[Tenant]):
                 self.log_change(request, tenant, f"Set the Anthropic key {row.hint}.")
             self.message_user(request, f"Set: {row.hint} for {tenant}. {EFFECT}", messages.SUCCESS)
             return HttpResponseRedirect(back)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Anthropic key of a tenant",
-            "section": self.section,
-            "opts": self.opts,
-            "tenant": tenant,
-            "row": own(tenant),
-            "form": form,
-            "back": back,
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/tenants/tenant/anthropic_key.html", context)
+        context = {"row": tenant, "credential": own(tenant), "form": form, "back": back}
+        return self.page(request, "tenants/tenant/anthropic_key.html", "Anthropic key of a tenant", context)
 
     @staticmethod
     def told(tenant: Tenant) -> SafeString | str:

@@ -82,18 +82,32 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         rights = ("Rights", {"fields": ["allowed_models", "networks", "expires_at"]})
-        behaviour = ("Behaviour", {"fields": ["tags", "compat", "auto_cache", "idempotent"]})
-        limits = ("Limits", {"fields": [*LIMIT_FIELDS, *(["limits_now"] if obj else [])]})
+        behaviour = ["tags", "compat", "auto_cache"]
+        payloads = {"fields": [*capture.FIELDS], "description": capture.KEY_WORDS}
         if obj is None:
-            password = [] if password_again.is_fresh(request) else ["password"]
-            about = (None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]})
-            return [about, rights, limits, behaviour, *([("You", {"fields": password})] if password else [])]
-        facts = ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued"]
+            you = [] if password_again.is_fresh(request) else [("You", {"fields": ["password"]})]
+            return [
+                (None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]}),
+                rights,
+                ("Limits", {"fields": [*LIMIT_FIELDS]}),
+                ("Behaviour", {"fields": behaviour}),
+                (
+                    "More: payloads, Idempotency-Key",
+                    {**payloads, "fields": [*capture.FIELDS, "idempotent"], "classes": ["collapse"]},
+                ),
+                *you,
+            ]
         ended = ["revocation"] if obj.revoked_at else []
-        why = ("Why was this refused?", {"fields": ["refusals"]})
-        about = (None, {"fields": ["name", "note"]})
-        payloads = ("Payloads", {"fields": [*capture.FIELDS], "description": capture.KEY_WORDS})
-        return [about, rights, limits, behaviour, payloads, ("Facts", {"fields": facts + ended}), why]
+        facts = ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued", *ended]
+        return [
+            (None, {"fields": ["name", "note"]}),
+            rights,
+            ("Limits", {"fields": [*LIMIT_FIELDS, "limits_now"]}),
+            ("Behaviour", {"fields": [*behaviour, "idempotent"]}),
+            ("Payloads", payloads),
+            ("Facts", {"fields": facts}),
+            ("Why was this refused?", {"fields": ["refusals"]}),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return (
@@ -150,15 +164,7 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
                 obj.name,
                 peppers=settings.KEY_PEPPERS,
                 mode=Mode(obj.mode),
-                allowed_models=obj.allowed_models,
-                expires_at=obj.expires_at,
-                note=obj.note,
-                networks=obj.networks,
-                tags=obj.tags,
-                idempotent=obj.idempotent,
-                compat=obj.compat,
-                auto_cache=obj.auto_cache,
-                **{name: getattr(obj, name) for name in LIMIT_FIELDS},
+                **{name: getattr(obj, name) for name in KeyForm.Meta.fields if name != "name"},
                 by=request.user,
                 id=issue_id,
             )
@@ -175,7 +181,7 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
 
     def _already_issued(self, request: HttpRequest, key_id: UUID) -> HttpResponse:
         row = self.get_object(request, str(key_id))
-        return self.page(request, "already_issued.html", "This key was issued already", row, {})
+        return self.key_page(request, "already_issued.html", "This key was issued already", row, {})
 
     # Revoking several
 
@@ -199,7 +205,7 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
     # Columns and facts
 
     @admin.display(description="budgets")
-    def budgets(self, key: ApiKey) -> SafeString:
+    def budgets(self, key: ApiKey) -> SafeString | str:
         return budgets.overview(key)
 
     @admin.display(description="tenant", ordering="tenant__name")

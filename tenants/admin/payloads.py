@@ -75,16 +75,14 @@ class PayloadAdmin(ConsoleAdmin[RequestRecord]):
     def _page(
         self, request: HttpRequest, template: str, record: RequestRecord, context: dict[str, object]
     ) -> TemplateResponse:
-        request.current_app = self.admin_site.name
-        common = {
-            "title": f"Payload of {self.title_of(record)[:1].lower()}{self.title_of(record)[1:]}",
-            "section": self.section,
-            "opts": self.opts,
-            "record": record,
-            "back": reverse("admin:tenants_requestrecord_change", args=(record.pk,)),
-        }
-        context = {**self.admin_site.each_context(request), **common, **context}
-        response = TemplateResponse(request, f"admin/tenants/requestrecord/{template}", context)
+        title = self.title_of(record)
+        common = {"row": record.pk, "back": self.page_of(record)}
+        response = self.page(
+            request,
+            f"tenants/requestrecord/{template}",
+            f"Payload of {title[:1].lower()}{title[1:]}",
+            {**common, **context},
+        )
         response.headers["Cache-Control"] = "no-store"
         return response
 

@@ -16,8 +16,7 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path, reverse, reverse_lazy
 from django.utils.http import urlencode
 
 from tenants import exports, reports
@@ -31,6 +30,8 @@ from tenants.roles import Scope
 from tenants.sheets import FORMS
 
 PERMISSION = "tenants.export_requestrecord"
+EXPORT = reverse_lazy("admin:tenants_requestrecord_export")
+EXPORTS = reverse_lazy("admin:tenants_requestrecord_exports")
 POSITION = ("before", "after")  # where someone is in the list is no filter
 STATES = {
     exports.BEGAN: ("running, or killed", "wait"),
@@ -55,8 +56,8 @@ class ExportsRequests(ConsoleAdmin[RequestRecord]):
         return self.has_view_permission(request) and request.user.has_perm(PERMISSION)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        may = self.has_export_permission(request)
-        return super().changelist_view(request, {"may_export": may, **(extra_context or {})})
+        doors = {"export_url": EXPORT, "exports_url": EXPORTS} if self.has_export_permission(request) else {}
+        return super().changelist_view(request, {**doors, **(extra_context or {})})
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Exactly the rows that the filters in the address leave, oldest first."""
@@ -72,22 +73,16 @@ class ExportsRequests(ConsoleAdmin[RequestRecord]):
             return HttpResponseRedirect(reverse("admin:tenants_requestrecord_changelist"))
         scope = scope_of(request, PERMISSION)  # one may see more than one may take away
         words = {**_words(listed), **_within(scope)}
-        export = exports.Export(scope.only(listed.queryset), form, words, _query(request))
+        whose = scope.tenant if scope == self.scope(request, "view") else None  # the words may name what else is seen
+        export = exports.Export(scope.only(listed.queryset), form, words, _query(request), whose)
         export.begin()
         return attachment(export.name, export.content_type, export.stream())
 
     def exports_view(self, request: HttpRequest) -> HttpResponse:
         """One's own exports; other people's are on the audit trail."""
         self._check(request)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Your exports",
-            "section": self.section,
-            "opts": self.opts,
-            "exports": [_line(told) for told in exports.of_person(request.user.pk or 0)],
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/tenants/requestrecord/exports.html", context)
+        own = [_line(told) for told in exports.of_person(request.user.pk or 0)]
+        return self.page(request, "tenants/requestrecord/exports.html", "Your exports", {"exports": own})
 
     def manifest_view(self, request: HttpRequest, export: Any) -> HttpResponse:
         self._check(request)

@@ -13,7 +13,6 @@ from django.contrib.auth import logout
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
@@ -116,13 +115,13 @@ class RotationAdmin(VerbAdmin[ApiKey]):
                 key, ends = self._rotate(request, row, form)
                 return self.show_once(request, row, key, {"rotated": True, "old_ends": ends})
         except AlreadyRotated:
-            return self.page(request, "already_rotated.html", "This key was rotated already", row, {})
+            return self.key_page(request, "already_rotated.html", "This key was rotated already", row, {})
         except RotationRefused as refusal:
             form.add_error(None, str(refusal))
         except password_again.TooManyTries:
             return self.sign_out(request)
         context: dict[str, object] = {"form": form, "newest": newest, "old": row.old_secret}
-        return self.page(request, "rotate.html", "Rotate a key", row, context)
+        return self.key_page(request, "rotate.html", "Rotate a key", row, context)
 
     def _rotate(self, request: HttpRequest, row: ApiKey, form: RotateForm) -> tuple[keys.Key, datetime | None]:
         """The new key, and when the old secret ends (None: now). Rotates and logs, both or neither.
@@ -145,17 +144,16 @@ class RotationAdmin(VerbAdmin[ApiKey]):
         base = connect.base_url(request)
         told = {"key": key.text, "snippets": connect.snippets(base, key.text, model), "base_url": base}
         title = "Key rotated" if context.get("rotated") else "Key issued"
-        return self.page(request, "issued.html", title, row, {**told, **context})
+        return self.key_page(request, "issued.html", title, row, {**told, **context})
 
-    def page(
+    def key_page(
         self, request: HttpRequest, template: str, title: str, row: ApiKey | None, context: dict[str, object]
     ) -> HttpResponse:
-        url = reverse("admin:tenants_apikey_change", args=(row.pk,)) if row else None
-        common = {"title": title, "section": self.section, "opts": self.opts, "row": row, "row_url": url}
-        site = self.admin_site.each_context(request)
-        response = render(request, f"admin/tenants/apikey/{template}", {**site, **common, **context})
+        """Made at once: a key that could not be shown is not issued."""
+        own = {"row": row, "back": self.page_of(row) if row else None}
+        response = self.page(request, f"tenants/apikey/{template}", title, {**own, **context})
         response.headers["Cache-Control"] = "no-store"
-        return response
+        return response.render()
 
     def sign_out(self, request: HttpRequest) -> HttpResponse:
         """Whoever does not know the password is not whose session it is."""

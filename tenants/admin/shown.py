@@ -123,6 +123,11 @@ def ago(at: datetime | None, never: str = NONE) -> SafeString | str:
     return _time(at, f"in {text}" if age < timedelta(0) else f"{text} ago")
 
 
+def length(time: timedelta) -> str:
+    """How long, in one word."""
+    return _span(time) or f"{time.days} days"
+
+
 def _span(age: timedelta) -> str | None:
     for limit, unit, word in _STEPS:
         if age < limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -79,7 +80,7 @@ class ConsoleSite(admin.AdminSite):
             "use": figures.overview(days) if use else None,
             "needs": attention.needs(request),
             "latest": None if latest is None else [brief(record) for record in latest],
-            "next_steps": _next_steps(counts, bool(latest)) if counts and latest is not None else None,
+            "next_steps": _next_steps(counts, bool(latest), may) if counts and latest is not None else None,
         }
         return super().index(request, {**context, **(extra_context or {})})
 
@@ -145,11 +146,13 @@ def _group(section: str, models: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _next_steps(counts: reports.Counts, requests: bool) -> list[dict[str, Any]] | None:
+def _next_steps(
+    counts: reports.Counts, requests: bool, may: Callable[[list[str]], bool]
+) -> list[dict[str, Any]] | None:
     """What a newcomer does, in order, and what of it is done; None when all is."""
     steps = [
-        ("Create a tenant", "A team or customer that keys belong to.", "tenants_tenant_add", counts.tenants > 0),
-        ("Issue a key", "It is shown once, with snippets to paste.", "tenants_apikey_add", counts.keys_ever > 0),
+        ("Create a tenant", "A team or customer that keys belong to.", "tenant", counts.tenants > 0),
+        ("Issue a key", "It is shown once, with snippets to paste.", "apikey", counts.keys_ever > 0),
         ("Send a request", "It appears below as soon as it is admitted.", None, requests),
     ]
     if all(done for *_, done in steps):
@@ -159,9 +162,9 @@ def _next_steps(counts: reports.Counts, requests: bool) -> list[dict[str, Any]] 
         {
             "title": title,
             "text": text,
-            "url": reverse(f"admin:{url}") if url else None,
+            "url": reverse(f"admin:tenants_{model}_add") if model and may([f"tenants.add_{model}"]) else None,
             "done": done,
             "now": title == first,
         }
-        for title, text, url, done in steps
+        for title, text, model, done in steps
     ]

@@ -6,10 +6,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -100,14 +98,9 @@ class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
             for head, more in fieldsets
         ]
 
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def has_history_permission(self, request: HttpRequest, obj: Tenant) -> bool:
         """The history of a tenant tells what is noted about it."""
-        row = self.get_object(request, unquote(object_id))
-        if row is not None and not request.user.has_perm("tenants.view_auditevent", row):
-            raise PermissionDenied
-        return super().history_view(request, object_id, extra_context)
+        return request.user.has_perm("tenants.view_auditevent", obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
         facts = ["budgets", "limits_now", "webhook_secret", "state", "legal_hold", "anthropic_key", "keys", "created"]
@@ -136,7 +129,7 @@ class TenantAdmin(WithUsage[Tenant], LimitsShown, CredentialAdmin):
         return shown.link(url, shown.number(getattr(tenant, "key_count", 0)))
 
     @admin.display(description="budgets")
-    def budgets(self, tenant: Tenant) -> SafeString:
+    def budgets(self, tenant: Tenant) -> SafeString | str:
         return budgets.overview(tenant)
 
     @admin.display(description="webhook secret")

@@ -16,7 +16,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 
 from tenants.admin.base import ConsoleAdmin, M
 from tenants.admin.forms import ReasonForm
@@ -71,7 +71,7 @@ class VerbAdmin(ConsoleAdmin[M]):
             raise PermissionDenied
         if row is None:
             raise Http404
-        back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=(row.pk,))
+        back = self.page_of(row)
         if not verb.applies(row):
             self.message_user(request, f"{row} has that state already.", messages.INFO)
             return HttpResponseRedirect(back)
@@ -90,17 +90,5 @@ class VerbAdmin(ConsoleAdmin[M]):
         self, request: HttpRequest, verb: Verb[M], rows: list[M], form: ReasonForm, back: str, **extra: object
     ) -> TemplateResponse:
         """The page that says what will happen and asks why."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": verb.title,
-            "section": self.section,
-            "opts": self.opts,
-            "verb": verb,
-            "effect": EFFECT,
-            "rows": rows,
-            "form": form,
-            "back": back,
-            **extra,
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/tenants/verb.html", context)
+        asked = {"verb": verb, "effect": EFFECT, "rows": rows, "form": form, "back": back}
+        return self.page(request, "tenants/verb.html", verb.title, {**asked, **extra})

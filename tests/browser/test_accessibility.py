@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from tenants.models import ApiKey, AuditEvent, Budget, RequestRecord, Tenant, User
+from tenants import append_only, looking
+from tenants.models import ApiKey, AuditEvent, Budget, Installation, RequestRecord, Tenant, User
 from tests.browser import axe
 from tests.browser.conftest import Shoot
 from tests.scenery import furnish
@@ -47,6 +51,7 @@ def main_pages() -> dict[str, str]:
         "tenants": "tenants/tenant/",
         "tenant": f"{tenant}/change/",
         "tenant-suspend": f"{tenant}/suspend/",
+        "tenant-anthropic-key": f"{tenant}/anthropic-key/",
         "keys": "tenants/apikey/",
         "key-issue": "tenants/apikey/add/",
         "key": f"{key}/change/",
@@ -87,12 +92,44 @@ def test_no_page_shuts_anyone_out(page: Page, site: str, shoot: Shoot) -> None:
     assert wrong == {}
 
 
-def test_a_payload_shuts_nobody_out(page: Page, site: str) -> None:
+def test_what_is_folded_shuts_nobody_out(page: Page, site: str, shoot: Shoot) -> None:
+    page.goto(f"{site}/admin/tenants/apikey/add/")
+    page.get_by_text("More: payloads").click()
+    expect(page.get_by_label("Replaced first")).to_be_visible()
+    assert axe.violations(page) == []
+    shoot("key-issue-more")
+
+
+def test_what_went_wrong_shuts_nobody_out(page: Page, site: str, shoot: Shoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_only.unprotect(connection)
+    Installation.objects.update(witnessed_at=timezone.now() - timedelta(hours=5))
+    monkeypatch.setattr("tenants.metrics.value", lambda name: 200.0)
+    page.goto(f"{site}/admin/")
+    expect(page.get_by_text("triggers are missing")).to_be_visible()
+    assert axe.violations(page) == []
+    shoot("overview-needs")
+    append_only.protect(connection)
+
+
+def test_a_search_that_is_not_through_shuts_nobody_out(
+    page: Page, site: str, shoot: Shoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "STRETCH_ROWS", 10)
+    monkeypatch.setattr(looking, "SECONDS", 0)
+    for name, query in (("nothing", "cost=1d"), ("some", "stop=end_turn")):
+        page.goto(f"{site}/admin/tenants/requestrecord/?{query}")
+        expect(page.get_by_role("link", name="Look further back").last).to_be_visible()
+        assert axe.violations(page) == []
+        shoot(f"requests-looked-{name}")
+
+
+def test_a_payload_shuts_nobody_out(page: Page, site: str, shoot: Shoot) -> None:
     record = RequestRecord.objects.filter(state="settled")[0]
     said = [{"role": "user", "content": "Where is my lamp?"}, {"role": "tool", "tool_call_id": "c", "content": "{}"}]
     seal(record, json.dumps({"messages": said}).encode(), b"")
     page.goto(f"{site}/admin/tenants/requestrecord/{record.pk}/payload/")
     assert axe.violations(page) == []
+    shoot("payload-ask")
     page.get_by_label("Reason").fill("a customer asked")
     page.get_by_role("button", name="Open the payload").click()
     page.locator("details summary").last.click()

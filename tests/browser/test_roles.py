@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Page, expect
 
-from tenants.models import ApiKey, Budget, ModelAlias, RequestRecord, Tenant, User
+from tenants.models import ApiKey, Budget, Membership, ModelAlias, RequestRecord, Tenant, User
 from tests.browser.conftest import Shoot
 
 PASSWORD = "correct horse battery"
@@ -102,3 +102,18 @@ def test_an_auditor_looks_and_changes_nothing(page: Page, site: str, shoot: Shoo
     page.get_by_role("button", name="Verify now").click()
     expect(page.get_by_text("The trail holds")).to_be_visible()
     shoot("auditor-audit")
+
+
+def test_who_audits_one_tenant_finds_its_part_of_the_trail(page: Page, site: str, shoot: Shoot) -> None:
+    frank = User.objects.create_user("frank", password=PASSWORD, is_staff=True)
+    Membership.objects.create(user=frank, tenant=Tenant.objects.get(slug="acme"), role="auditor")
+    sign_in(page, site, "frank")
+    page.locator("#console-nav").get_by_role("link", name="Audit").click()
+    export = page.get_by_role("group", name="Export")
+    expect(export.get_by_role("button", name="JSONL")).to_be_visible()
+    expect(page.get_by_role("button", name="Verify now")).to_have_count(0)
+    assert "Globex" not in page.content()
+    shoot("auditor-of-one-audit")
+    export.get_by_role("link", name="Your exports of requests").click()
+    expect(page.get_by_text("No exports yet")).to_be_visible()
+    shoot("auditor-of-one-exports")

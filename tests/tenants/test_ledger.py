@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -99,6 +101,41 @@ async def test_while_the_database_is_away_the_journal_keeps_everything(
     monkeypatch.undo()
     assert await desk.ledger.flush()
     assert len(await desk.records()) == 3
+
+
+Minute = Callable[[str], Awaitable[float]]
+
+
+@pytest.fixture
+def a_minute_later(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Minute:
+    """What the ledger does in its next round, with the database away or there, and for how long rows have waited."""
+    clock = SimpleNamespace(now=0)
+    monkeypatch.setattr("tenants.ledger.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(desk, "ledger", Ledger(desk.book, desk.database, desk.directory))
+
+    async def step(database: str) -> float:
+        clock.now += 60
+        with monkeypatch.context() as patch:
+            if database == "away":
+                patch.setattr("tenants.ledger.RequestRecord.objects.write", Mock(side_effect=OperationalError("away")))
+            await desk.ledger.flush()
+            await desk.ledger.recover()
+        return desk.ledger.behind
+
+    return step
+
+
+async def test_it_says_for_how_long_rows_have_waited(desk: Desk, a_minute_later: Minute) -> None:
+    assert await a_minute_later("away") == 0  # for nothing
+    desk.admit().close(state=State.SETTLED)
+    assert [await a_minute_later(database) for database in ("away", "away", "there")] == [60, 120, 0]
+
+
+async def test_rows_that_a_dead_worker_left_wait_too(desk: Desk, a_minute_later: Minute) -> None:
+    dead = Journal(desk.directory)
+    dead.admit(ids.uuid7(), **desk.columns).close(state=State.SETTLED)
+    dead._segment.hand_over()
+    assert [await a_minute_later(database) for database in ("away", "away", "there")] == [60, 120, 0]
 
 
 async def test_a_row_the_database_refuses_is_set_aside_not_the_batch(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from django.test import Client
 
 from tenants.models import AuditEvent, User
 from tests.tenants.admin.conftest import Record
-from tests.tenants.admin.test_hostile import Victim, _read, filled, models_of_the_console, patterns
+from tests.tenants.admin.test_hostile import Victim, filled, models_of_the_console, patterns, read_whole
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
@@ -161,7 +161,7 @@ def test_no_cell_of_an_export_is_a_formula(as_alice: Client, site: Victim) -> No
     for where in exports:
         response = as_alice.post(f"/{where}{'?since=all' if 'requestrecord' in where else ''}", {"format": "csv"})
         assert response.status_code == 200, where
-        text = (_read(response) if response.streaming else response.content).decode()
+        text = (read_whole(response) if response.streaming else response.content).decode()
         cells = [cell for line in csv.reader(text.splitlines(keepends=True)) for cell in line]
         assert any(cell.startswith("'") for cell in cells), where
         assert [cell for cell in cells if cell.startswith(START) and not cell.lstrip("-").isdigit()] == [], where

@@ -6,6 +6,7 @@ added without being walked.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -77,6 +78,7 @@ class Victim:
         exported = {"kind": "export", "id": uuid4(), "label": "Umbrella.csv", "after": {"filter": "Umbrella"}}
         owner = Actor(Kind.USER, "umbrella-owner", str(self.owner.pk))
         self.export = AuditEvent.objects.append("records.exported", actor=owner, **exported).object_id
+        taken = AuditEvent.objects.append("audit.exported", actor=owner, tenant_id=self.tenant.pk, label="Umbrella.csv")
         self.ids: dict[str, list[Any]] = {
             "tenant": [self.tenant.pk],
             "apikey": [self.key.row.pk, self.test_key.pk],
@@ -84,7 +86,7 @@ class Victim:
             "modelalias": [alias.pk, common.pk],
             "modelprice": [price.pk],
             "requestrecord": [request.pk for request in requests],
-            "auditevent": [event.pk],
+            "auditevent": [event.pk, taken.pk],
             "user": [self.owner.pk, alice.pk],
             "<uuid:export>": [self.export],
         }
@@ -198,6 +200,7 @@ def bodies(kind: str, victim: Victim, mine: Tenant) -> list[dict[str, Any]]:
         "issue_id": key, "compat": "lenient", "secret": "sk-ant-" + "m" * 30, "format": "csv", "password1": "m" * 15,
         "password2": "m" * 15, "usable_password": "true", "rpm": "1", "memberships-TOTAL_FORMS": "1",
         "memberships-INITIAL_FORMS": "0", "memberships-0-tenant": str(mine.pk), "memberships-0-role": "manager",
+        "capture": "full", "capture_percent": "10",
     }  # fmt: skip
     chosen = [str(pk) for pk in victim.ids.get(kind, [])]
     page = admin.site._registry[models_of_the_console()[kind]] if kind else None
@@ -212,13 +215,15 @@ def bodies(kind: str, victim: Victim, mine: Tenant) -> list[dict[str, Any]]:
 
 def leaks(victim: Victim, response: HttpResponse, *sent: str) -> list[str]:
     """The words of the other tenant's in an answer, beside those that were in the question."""
-    body = _read(response) if response.streaming else response.content
+    body = read_whole(response) if response.streaming else response.content
     told = body.decode(errors="replace") + " ".join(f"{name}: {value}" for name, value in response.headers.items())
     asked = unquote(" ".join(sent))
     return [word for word in victim.words if word in told and word not in asked]
 
 
-def _read(response: Any) -> bytes:
+def read_whole(response: Any) -> bytes:
+    """What is sent while it is being made."""
+
     async def whole() -> bytes:
         return b"".join([part async for part in response])
 
@@ -284,6 +289,51 @@ def test_one_sees_ones_own(victim: Victim, acme: Tenant, bobs_key: Issued, recor
     for kind, (pk,) in mine.items():
         assert client.get(f"/admin/tenants/{kind}/{pk}/change/").status_code == 200
         assert str(pk) in client.get(f"/admin/tenants/{kind}/").content.decode()
+
+
+AUDIT, REQUESTS = "/admin/tenants/auditevent/", "/admin/tenants/requestrecord/"
+
+
+def take(client: Client, where: str, query: str = "") -> list[dict[str, Any]]:
+    taken = read_whole(client.post(f"{where}export/{query}", {"format": "jsonl"}))
+    return [json.loads(row) for row in taken.splitlines()]
+
+
+def taken_by(client: Client, name: str) -> list[str]:
+    """What the audit page tells of someone's exports."""
+    rows = client.get(AUDIT).context["cl"].result_list
+    return [event.action for event in rows if event.actor_name == name and "export" in event.action]
+
+
+@pytest.mark.parametrize("query", ["", "?tenant=987654321", "?object=tenant:987654321", "?q=umbrella-owner"])
+def test_an_auditor_takes_the_trail_of_their_tenant_alone(
+    victim: Victim, acme: Tenant, bobs_key: Issued, query: str
+) -> None:
+    client = signed_in(CAST["auditor"](acme))
+    page = client.get(AUDIT).content.decode()
+    assert f'action="{AUDIT}export/?"' in page and "Your exports of requests" in page and "Verify now" not in page
+    rows = take(client, AUDIT, query)
+    assert {row["tenant_id"] for row in rows} == (set() if query else {acme.pk})
+
+
+def test_what_is_taken_of_one_tenant_is_told_on_its_trail_and_on_no_others(
+    victim: Victim, acme: Tenant, bobs_key: Issued
+) -> None:
+    client = signed_in(CAST["auditor"](acme))
+    for where in (AUDIT, REQUESTS):
+        take(client, where)
+    told = ["records.exported", "records.export_began", "audit.exported"]
+    assert taken_by(client, "bob") == taken_by(signed_in(person("carol", "auditor")), "bob") == told
+    assert taken_by(signed_in(at(person("grace"), victim.tenant, "auditor")), "bob") == []
+
+
+def test_who_sees_more_than_one_tenant_tells_neither_of_the_other(
+    victim: Victim, acme: Tenant, bobs_key: Issued
+) -> None:
+    both = at(CAST["auditor"](acme), victim.tenant, "manager")
+    take(signed_in(both), REQUESTS, f"?tenant={victim.tenant.pk}")
+    assert AuditEvent.objects.filter(object_type="export", after__contains="Umbrella", actor_name="bob").exists()
+    assert taken_by(signed_in(at(person("frank"), acme, "auditor")), "bob") == []
 
 
 def test_no_join_answers_yes_or_no(victim: Victim, bob: User) -> None:

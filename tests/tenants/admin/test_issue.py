@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -25,7 +26,8 @@ ADD = "/admin/tenants/apikey/add/"
 
 def form(tenant: Tenant, **changes: Any) -> dict[str, Any]:
     """What the browser sends, without the id that the form was rendered with."""
-    return {"tenant": tenant.pk, "name": "support bot", "note": "", "mode": "live", "compat": "lenient", **changes}
+    about = {"tenant": tenant.pk, "name": "support bot", "note": "", "mode": "live", "compat": "lenient"}
+    return {**about, "capture": "full", "capture_percent": "10", **changes}
 
 
 def rendered_id(client: Client) -> str:
@@ -52,6 +54,16 @@ def test_a_new_key_is_shown_by_the_post_itself_and_works(as_alice: Client, acme:
     caller = KeySecret.objects.identify(key, settings.KEY_PEPPERS)
     assert caller is not None and caller.tenant == "acme"
     assert ApiKey.objects.get().created_by == "alice"
+
+
+def test_a_key_that_cannot_be_shown_is_not_issued(
+    as_alice: Client, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unshowable = (1 / snippet for snippet in (0,))
+    monkeypatch.setattr("tenants.admin.connect.snippets", lambda *_: unshowable)
+    with pytest.raises(ZeroDivisionError):
+        send(as_alice, acme)
+    assert not ApiKey.objects.exists()
 
 
 def test_the_snippets_carry_the_key_and_this_sites_address(as_alice: Client, acme: Tenant, settings: Any) -> None:
@@ -136,6 +148,27 @@ def test_models_are_a_list_or_nothing(as_alice: Client, acme: Tenant) -> None:
     assert ApiKey.objects.get(name="any model").allowed_models is None
 
 
+def test_what_is_kept_of_a_key_is_said_at_issuing(as_alice: Client, acme: Tenant) -> None:
+    send(as_alice, acme)
+    plain = ApiKey.objects.get()
+    assert (plain.capture, plain.capture_days, plain.capture_redactions, plain.idempotent) == ("full", None, "", False)
+    kept = {"capture": "sampled", "capture_percent": "7", "capture_days": "3", "capture_redactions": r"\d{16}"}
+    send(as_alice, acme, name="kept", idempotent="on", **kept)
+    row = ApiKey.objects.get(name="kept")
+    assert {name: str(getattr(row, name)) for name in kept} == kept and row.idempotent
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("capture_percent", "101"), ("capture_redactions", "("), ("capture", "x")]
+)
+def test_what_is_wrong_in_the_folded_part_is_not_hidden(as_alice: Client, acme: Tenant, field: str, value: str) -> None:
+    folded = re.compile(r"<details><summary>\s*<h2[^>]*>More")
+    assert folded.search(text(as_alice.get(ADD)))
+    page = text(send(as_alice, acme, **{field: value}))
+    assert "errorlist" in page and not folded.search(page)
+    assert not ApiKey.objects.exists()
+
+
 @pytest.mark.parametrize("name", ["gpt'; rm -rf ~", "<script>", "a" * 300, '"'])
 def test_what_is_not_a_model_name_is_refused(as_alice: Client, acme: Tenant, name: str) -> None:
     response = send(as_alice, acme, allowed_models=name.replace(" ", "'"))
@@ -188,7 +221,7 @@ def test_without_a_tenant_the_way_leads_to_the_first_one(as_alice: Client) -> No
 
 def test_tenant_and_mode_stay_as_they_were_issued(as_alice: Client, bobs_key: Issued, globex: Tenant) -> None:
     page = reverse("admin:tenants_apikey_change", args=(bobs_key.row.pk,))
-    as_alice.post(page, form(globex, name="renamed", mode="test", capture="full", capture_percent="10"))
+    as_alice.post(page, form(globex, name="renamed", mode="test"))
     row = ApiKey.objects.get()
     assert (row.name, row.tenant.slug, row.mode) == ("renamed", "acme", "live")
 

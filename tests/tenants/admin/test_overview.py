@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,23 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from tenants.models import ApiKey, Budget, BudgetWindow, Issued, Tenant, UpstreamCredential, UsageDay, User
+from bridge import telemetry
+from tenants import append_only, reports_attention
+from tenants.models import (
+    ApiKey,
+    Budget,
+    BudgetWindow,
+    Installation,
+    Issued,
+    Tenant,
+    UpstreamCredential,
+    UsageDay,
+    User,
+)
 from tenants.usage import bucket
 from tenants.windows import first_day
 from tests.scenery import furnish
-from tests.tenants.admin.conftest import Record, allowed, issue, signed_in
+from tests.tenants.admin.conftest import Record, allowed, at, issue, person, signed_in
 
 
 def used(key: ApiKey, age: int = 0, **columns: Any) -> None:
@@ -28,6 +41,13 @@ def used(key: ApiKey, age: int = 0, **columns: Any) -> None:
 def told(client: Client) -> list[str]:
     """What needs attention, without markup."""
     return [str(need.what) for need in client.get("/admin/").context["needs"]]
+
+
+@pytest.fixture
+def behind() -> Iterator[Callable[..., None]]:
+    """Has this process's worker say for how many seconds rows have waited for the database."""
+    yield telemetry.journal_behind.set
+    telemetry.journal_behind.set(0)
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +119,56 @@ def test_an_anthropic_key_that_is_refused_is_told(as_alice: Client, acme: Tenant
     assert told(as_alice) == []
     UpstreamCredential.objects.note(row.pk, "authentication_error")
     assert ["Anthropic refuses the key of Acme" in line for line in told(as_alice)] == [True]
+
+
+def test_rows_that_wait_for_the_database_are_told_after_a_minute(as_alice: Client, behind: Callable[..., None]) -> None:
+    behind(59)
+    assert told(as_alice) == []
+    behind(200)
+    assert ["has not had all of what ended here for 3 min" in line for line in told(as_alice)] == [True]
+
+
+def test_a_trail_that_does_not_hold_is_told(as_alice: Client, acme: Tenant) -> None:
+    append_only.unprotect(connection)
+    assert ["triggers are missing" in line for line in told(as_alice)] == [True]
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE tenants_auditevent SET actor_name = 'nobody' WHERE seq = 2")
+    append_only.protect(connection)
+    assert ["row 2 was changed" in line for line in told(as_alice)] == [True]
+
+
+def test_only_the_newest_rows_of_the_trail_are_looked_at(as_alice: Client, acme: Tenant, globex: Tenant) -> None:
+    append_only.unprotect(connection)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE tenants_auditevent SET actor_name = 'nobody' WHERE seq = 1")
+    append_only.protect(connection)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reports_attention, "TRAIL_ROWS", 2)
+        assert told(as_alice) == []
+    assert ["row 1 was changed" in line for line in told(as_alice)] == [True]
+
+
+def test_a_trail_without_a_witness_is_told(as_alice: Client, acme: Tenant) -> None:
+    Installation.objects.get_or_create(pk=1)
+    for hours, there in ((2, False), (5, True)):
+        Installation.objects.update(witnessed_at=timezone.now() - timedelta(hours=hours))
+        assert ["not been in the log for 5 h" in line for line in told(as_alice)] == [True] * there
+    Installation.objects.update(witnessed_at=None)
+    assert told(as_alice) == []  # its first row has only just been written
+
+
+def test_a_tenants_people_are_not_told_of_the_site(
+    acme: Tenant, bobs_key: Issued, behind: Callable[..., None], settings: Any, tmp_path: Path
+) -> None:
+    settings.JOURNAL_DIR = tmp_path
+    (tmp_path / "rejected.jsonl").write_text("{}\n")
+    behind(200)
+    append_only.unprotect(connection)
+    for role in ("manager", "auditor", "payload-auditor"):
+        assert told(signed_in(at(person(role), acme, role))) == [], role
+    assert len(told(signed_in(person("carol", "auditor")))) == 1  # the trail
+    assert len(told(signed_in(person("dora", "admin")))) == 3
+    append_only.protect(connection)
 
 
 def test_nobody_is_told_of_what_they_may_not_see(carol: User, acme: Tenant, bobs_key: Issued, settings: Any) -> None:

@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateformat import format as date
 
 from tenants import ids, looking
 from tenants.models import ApiKey, Issued, RequestRecord, UsageDay
@@ -235,14 +236,41 @@ def test_requests_are_read_only(as_alice: Client, bobs_key: Issued, record: Reco
 def test_a_rare_state_is_looked_for_bit_by_bit(
     as_alice: Client, bobs_key: Issued, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each page says how far it looked, and the next one goes on there; only the last one is through."""
     monkeypatch.setattr(looking, "STRETCH_ROWS", 10)
     monkeypatch.setattr(looking, "SECONDS", 0)
     rows = [record(bobs_key.row, age, state="failed" if age == 25 else "settled") for age in range(1, 31)]
-    page = as_alice.get(f"{LIST}?state=failed").content.decode()
-    assert "Look further back" in page and "Nothing since" in page
-    seen, query = [], "?state=failed"
+    seen, query, told = [], "?state=failed", []
     while query:
+        page = as_alice.get(f"{LIST}{query}").content.decode()
         seen += listed(as_alice, query)
+        told.append([text for text in ("Nothing since", "looked back to", "Look further back") if text in page])
         query = pager(as_alice, query).get("next", "")
     assert seen == [rows[24].pk]
+    found_none = ["Nothing since", "looked back to", "Look further back"]
+    assert told == [found_none, found_none, found_none[1:], []]
     assert listed(as_alice, f"?q={rows[24].pk}&state=failed") == seen  # what is searched for is found at once
+
+
+@pytest.mark.parametrize("query", ["state=failed", "cost=1d", "total=10s", "first=10s", "status=5xx", "stop=refusal"])
+def test_whatever_has_no_index_says_how_far_it_looked(
+    as_alice: Client, bobs_key: Issued, record: Record, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr(looking, "STRETCH_ROWS", 3)
+    monkeypatch.setattr(looking, "SECONDS", 0)
+    rows = [record(bobs_key.row, 60 * age, cost_nanos=1, total_us=1, first_token_us=1) for age in range(1, 10)]
+    page = as_alice.get(f"{LIST}?{query}").content.decode()
+    assert f"Nothing since {date(rows[2].at, 'j M Y H:i')} UTC" in page and "Look further back" in page
+    assert f"before={rows[2].pk}" in pager(as_alice, f"?{query}")["next"]
+
+
+def test_a_page_of_some_says_how_far_it_looked_too(
+    as_alice: Client, bobs_key: Issued, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "STRETCH_ROWS", 3)
+    monkeypatch.setattr(looking, "SECONDS", 0)
+    rows = [record(bobs_key.row, 60 * age, cost_nanos=10**9 if age in (2, 5) else 1) for age in range(1, 10)]
+    page = as_alice.get(f"{LIST}?cost=1d").content.decode()
+    assert listed(as_alice, "?cost=1d") == [rows[1].pk]
+    assert f">{date(rows[2].at, 'j M Y H:i')} UTC</time>" in page and "Look further back ›" in page
+    assert listed(as_alice, pager(as_alice, "?cost=1d")["next"]) == [rows[4].pk]

@@ -32,7 +32,7 @@ def dora(db: None) -> User:
 
 def new_key(tenant: Tenant, **fields: Any) -> dict[str, Any]:
     about = {"tenant": tenant.pk, "name": "a key", "mode": "test", "issue_id": str(ids.uuid7()), "compat": "lenient"}
-    return {**about, **fields}
+    return {**about, "capture": "full", "capture_percent": "10", **fields}
 
 
 def test_a_role_names_every_page_that_there_is() -> None:
