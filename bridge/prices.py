@@ -37,17 +37,12 @@ class Prices:
     def row(self, name: str, at: datetime) -> PriceRow | None:
         """The price of the model of that name at that moment."""
         model = self._id(name)
-        return current(self._overrides.get(model, ()), at) or current(self._built_in.get(model, ()), at)
+        own = self._overrides.get(model)
+        return (current(own, at) if own else None) or current(self._built_in.get(model, ()), at)
 
     def tariff(self, name: str, at: datetime, terms: frozenset[str] = NO_TERMS) -> Tariff | None:
         """What the model's tokens cost then, under these terms (fast, us); None where that is not known."""
-        row = self.row(name, at)
-        if row is None:
-            return None
-        key = id(row), terms
-        if key not in self._tariffs:
-            self._tariffs[key] = row.tariff(terms)
-        return self._tariffs[key]
+        return self._tariff(self.row(name, at), terms)
 
     def bill(self, usage: Usage, name: str, at: datetime) -> Bill:
         """What this usage costs that was asked of the model of that name: each piece at the price of the model that it
@@ -55,15 +50,25 @@ class Prices:
         return Bill.of(line for piece in usage.pieces for line in self._lines(piece, usage.model, name, at))
 
     def _lines(self, piece: Usage, answered: str, asked: str, at: datetime) -> list[Line]:
-        other_name = piece.model == answered and self.row(piece.model, at) is None
-        model = asked if other_name or not piece.model else piece.model
+        model = piece.model or asked
+        row = self.row(model, at)
+        if row is None and model == answered:
+            model, row = asked, self.row(asked, at)
         if piece.free:
             return [_without_price("free", piece, model, 0, piece.free)]
-        tariff = self.tariff(model, at, piece.terms)
+        tariff = self._tariff(row, piece.terms)
         if tariff is None:
             under = f" ({', '.join(sorted(piece.terms))})" if piece.terms else ""
             return [_without_price("unpriced", piece, model, None, f"No price is known for {model}{under}.")]
         return tariff.lines(piece)
+
+    def _tariff(self, row: PriceRow | None, terms: frozenset[str]) -> Tariff | None:
+        if row is None:
+            return None
+        key = id(row), terms
+        if key not in self._tariffs:
+            self._tariffs[key] = row.tariff(terms)
+        return self._tariffs[key]
 
     def _id(self, name: str) -> str:
         if name in self._built_in:

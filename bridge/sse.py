@@ -17,6 +17,7 @@ class EventTooLarge(ValueError):
 
 # An event as Anthropic writes it, its lines ended by LF alone. What is not exactly of this form goes line by line.
 _USUAL = re.compile(rb"(?:event: .*\n)?data: (.*)\n\n")
+_ALL_USUAL = re.compile(rb"(?:(?:event: .*\n)?data: .*\n\n)*")
 
 
 class Parser:
@@ -31,11 +32,14 @@ class Parser:
         """The data of the events that this chunk completes. Raises EventTooLarge."""
         content = self._rest + chunk if self._rest else chunk
         plain = b"\r" not in content
-        events, read = _usual(content) if plain and not self._data else ([], 0)
-        if read == len(content):
-            self._rest = b""
-            return events
-        content = content[read:]
+        events: list[bytes] = []
+        if plain and not self._data and len(content) <= MAX_EVENT_BYTES:
+            usual = _ALL_USUAL.match(content)
+            assert usual is not None  # nothing at all would match
+            events, content = _USUAL.findall(content, 0, usual.end()), content[usual.end() :]
+            if not content:
+                self._rest = b""
+                return events
         if not plain:
             content, held = _newlines(content)
         else:
@@ -68,19 +72,6 @@ class Parser:
         self._size += len(value)
         if self._size > MAX_EVENT_BYTES:
             raise EventTooLarge
-
-
-def _usual(content: bytes) -> tuple[list[bytes], int]:
-    """The data of the events that this begins with, as far as they have the usual form, and how many bytes they are."""
-    events: list[bytes] = []
-    end = 0
-    for found in _USUAL.finditer(content):
-        data = found[1]
-        if found.start() != end or len(data) > MAX_EVENT_BYTES:
-            break
-        events.append(data)
-        end = found.end()
-    return events, end
 
 
 # Atomic, so that one CRLF is never taken for two ends of a line.

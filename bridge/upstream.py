@@ -25,7 +25,7 @@ import msgspec
 
 from bridge import errors, sse
 from bridge.errors import ApiError
-from bridge.wire.anthropic import Event, Frame, decode_event
+from bridge.wire.anthropic import PARTS, Event, Frame, decode_event, decode_parts
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,6 @@ LONGEST_RETRY_AFTER = 2.0  # seconds; a longer wait is the client's to do
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 529})
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, OSError, EOFError)
 _ERROR_BODY_BYTES = 64 * 1024
-_PARTS = frozenset(  # of an answer that has begun
-    {"content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop"}
-)
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -312,16 +309,22 @@ class Answer:
 
     def _events(self, datas: list[bytes]) -> list[Event]:
         """Decodes. A failure among them is met on the next read, after what came before it has been delivered."""
-        events: list[Event] = []
+        relayed = isinstance(self._parser, sse.FrameParser)
+        first = datas[: not (self._begun or relayed)]
+        rest = datas[len(first) :]
+        events = self._looked_at(first, [])
+        usual = decode_parts(rest) if self._begun and not relayed else None
+        return events + usual if usual is not None else self._looked_at(rest, events)
+
+    def _looked_at(self, datas: list[bytes], events: list[Event]) -> list[Event]:
+        """`events` and these, decoded one by one."""
         raws = self._parser.raws if isinstance(self._parser, sse.FrameParser) else ()
         for position, data in enumerate(datas):
             try:
                 event = decode_event(data)
+                self._failure = self._out_of_place(event)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 self._failure = ApiError("upstream_malformed", "Upstream sent an event that is not valid.")
-            else:
-                if not (self._begun and event.type in _PARTS):
-                    self._failure = self._out_of_place(event)
             if self._failure is not None:
                 if not events:
                     raise self._failure
@@ -346,7 +349,7 @@ class Answer:
             if self._begun:
                 return ApiError("upstream_malformed", "Upstream began a second answer within the first.")
             self._begun = True
-        elif not self._begun and (event.type in _PARTS or event.type == "message_start"):
+        elif not self._begun and (event.type in PARTS or event.type == "message_start"):
             return ApiError("upstream_malformed", "Upstream sent a part of an answer before its beginning.")
         return None
 

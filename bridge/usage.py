@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from bridge.wire.anthropic import Event, Iteration, WireUsage
 from tenants.values import Usage, UsageSource
 
@@ -17,6 +19,7 @@ class Meter:
 
     def __init__(self, most: Usage, asked: frozenset[str] = frozenset()) -> None:
         self._wire = WireUsage()
+        self._told = False  # upstream has said something of its tokens
         self._asked = asked  # the terms that the request names
         self._most = most  # that can have been used before upstream begins to answer, and the most output there can be
         self._model = ""
@@ -108,6 +111,9 @@ class Meter:
         return frozenset(term for term, value in said.items() if (value == term if value else term in self._asked))
 
     def _merge(self, update: WireUsage) -> None:
+        if not self._told:
+            self._told, self._wire = True, msgspec.structs.replace(update)
+            return
         for name in _FIELDS:
             value = getattr(update, name)
             if value is not None:

@@ -125,6 +125,24 @@ def decode_event(data: bytes) -> Event:
     return event
 
 
+PARTS = frozenset(  # of an answer that has begun
+    {"content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop"}
+)
+
+
+def decode_parts(datas: list[bytes]) -> list[Event] | None:
+    """Many events at once, if they are what an answer that has begun usually goes on with; None: look at each."""
+    try:
+        events = [_decode(data) for data in datas]
+        kinds = [event.type for event in events]
+        for event in events:
+            if event.content_block is not None:
+                _check_block(event.content_block)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return events if PARTS.issuperset(kinds) and "message_stop" not in kinds[:-1] else None
+
+
 class Message(msgspec.Struct):
     """A whole answer, folded from events. `content` are blocks as Anthropic shapes them."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ from bridge.wire.anthropic import Event, Message
 
 # Which text of a delta is told in pieces.
 _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+_PLACE, _KIND = attrgetter("type", "index", "choice"), attrgetter("delta.type")
 
 # Which text of a delta is appended to which field of its block.
 _APPENDS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thinking")}
@@ -18,24 +21,26 @@ _APPENDS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thin
 def merged(events: list[Event]) -> list[Event]:
     """The same, with pieces of one text that follow each other as one piece: for an answer that is told whole."""
     kept: list[Event] = []
-    before: Event | None = None  # the piece that the next one may belong to
-    for event in events:
-        delta = event.delta
-        name = _PIECES.get(delta.type or "") if delta and event.type == "content_block_delta" else None
-        if name is None:
-            before = None
-        elif before is not None and _same_text(before, event):
-            setattr(before.delta, name, (getattr(before.delta, name) or "") + (getattr(delta, name) or ""))
-            continue
-        else:
-            before = event
-        kept.append(event)
+    for (kind, *_), group in groupby(events, _PLACE):
+        together = list(group)
+        kept += _joined(together) if kind == "content_block_delta" else together
     return kept
 
 
-def _same_text(one: Event, other: Event) -> bool:
-    assert one.delta is not None and other.delta is not None
-    return one.index == other.index and one.delta.type == other.delta.type and one.choice == other.choice
+def _joined(pieces: list[Event]) -> list[Event]:
+    """The deltas of one block."""
+    deltas = [piece.delta for piece in pieces]
+    if len(pieces) == 1 or None in deltas:
+        return pieces
+    kept = []
+    for kind, run in groupby(pieces, _KIND):
+        first, *more = run
+        if more and kind in _PIECES:
+            text = attrgetter(f"delta.{_PIECES[kind]}")
+            setattr(first.delta, _PIECES[kind], "".join(filter(None, map(text, (first, *more)))))
+            more = []
+        kept += [first, *more]
+    return kept
 
 
 class Fold:
