@@ -98,8 +98,8 @@ class Bound:
 
     def with_input(self, tokens: int) -> Bound:
         """With so many input tokens per choice, if that is less."""
-        prompt = min(tokens, self.each.prompt)
-        return self._of(self.each.but(**{self.input_class: prompt}))
+        first, each = (one.but(**{self.input_class: min(tokens, one.prompt)}) for one in (self.first, self.each))
+        return replace(self._of(each), first=first)
 
     def with_output(self, max_tokens: int) -> Bound:
         """With another `max_tokens`."""

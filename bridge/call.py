@@ -62,6 +62,7 @@ class Call:
     answer: Readable | None = None
     belongings: Belongings | None = None
     grant: Grant = field(default_factory=Grant)
+    counted: int | None = None  # input tokens of a choice that its hold has room for, where upstream counted them
     tape: Tape | None = None  # None: its payload is not kept
     before_end: Callable[[], Awaitable[None]] | None = None  # done before the client can know that it has ended
     kept: bool = False  # goes on without its client (idempotency.py), which then sees to its end
@@ -76,6 +77,7 @@ class Call:
         """From here on it costs: the meter runs, and the journal says so before upstream hears of it, with what is to
         be charged if nobody hears of its end."""
         self.price = price
+        most = most if self.counted is None else most.with_input(self.counted)
         several = most.choices > 1
         self.meter = Meters(most.first, most.choices, most.asked) if several else Meter(most.first, most.asked)
         bound = self._usage_columns(most.usage, price(most.usage))

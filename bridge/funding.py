@@ -47,7 +47,7 @@ class Funds:
         """Holds what the request may cost. Raises ApiError: 429 where it does not fit, 403 where no bound is known."""
         if not self._call.caller.budgets:
             return
-        most = bound(request, self._model, self._tariff(request), self._question.choices)
+        most = self._bound(request, self._question.choices)
         if most.nanos is None:
             raise ApiError(
                 "cost_unknown",
@@ -70,7 +70,7 @@ class Funds:
         """Whether the answer may go on: holds what one more call may cost."""
         if not self._call.caller.budgets:
             return True
-        most = bound(request, self._model, self._tariff(request))
+        most = self._bound(request)
         if most.nanos is None:
             return False
         self._parts += 1
@@ -94,6 +94,7 @@ class Funds:
             if counted is not None:
                 ask = self._ask(counted, least)
                 verdict = await self._reserve(ask)
+                self._call.counted = counted.each.prompt
         return ask, verdict
 
     def _may_fit(self, most: Bound, least: int, standings: Sequence[Standing]) -> bool:
@@ -134,6 +135,10 @@ class Funds:
     def _take(self, verdict: Verdict) -> None:
         self._held += verdict.nanos
         self._call.entry.note(held_nanos=self._held)
+
+    def _bound(self, request: dict[str, Any], choices: int = 1) -> Bound:
+        """Of the request as it is sent: what is charged where nobody knows what was used is never above its hold."""
+        return bound({**request, "stream": True}, self._model, self._tariff(request), choices)
 
     def _tariff(self, request: dict[str, Any]) -> Tariff:
         tariff = self._services.prices.tariff(self._model.id, self._call.at, dearest_terms(request))
