@@ -29,7 +29,7 @@ from bridge.pipeline import Services  # noqa: E402
 from bridge.prices import Prices  # noqa: E402
 from bridge.redaction import redact  # noqa: E402
 from bridge.sandbox import Sandbox  # noqa: E402
-from bridge.upstream import Upstream  # noqa: E402
+from bridge.upstream import Deadlines, Upstream  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
@@ -203,6 +203,7 @@ def make_services(site_key: str, limiter: Limiter, budgets: Budgets, settle: Cal
             settings.ANTHROPIC_BASE_URL,
             {"anthropic-version": settings.ANTHROPIC_VERSION, "x-api-key": site_key},
             in_flight=settings.MAX_IN_FLIGHT,
+            deadlines=Deadlines(**settings.UPSTREAM_DEADLINES),
         )
     listings = {mode: Listing(models) for mode in Mode}
     prices, own, fairness = Prices(models), OwnListings(models), Fairness(settings.MAX_IN_FLIGHT)
