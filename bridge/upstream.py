@@ -185,7 +185,7 @@ class Upstream:
         except BaseException as error:
             if response is not None:
                 await response.aclose()
-            failure = _as_failure(error)
+            failure = _as_failure(error, response)
             if failure is error:
                 raise
             raise failure from error
@@ -199,11 +199,8 @@ class Upstream:
                 break
         after = response.headers.get("retry-after")
         error = errors.from_status(response.status_code, body, after)
-        error.upstream_id = response.headers.get("request-id", "")
         if error.kind in ("upstream_auth", "upstream_billing"):
-            log.error(
-                "upstream refused the account that a request was sent for", extra={"status": response.status_code}
-            )
+            log.error("upstream refused the account of a request", extra={"status": response.status_code})
         if response.status_code not in _RETRIED_STATUS or error.retry is False:
             raise error
         seconds = _seconds(after)
@@ -365,12 +362,15 @@ class _Retryable(Exception):
         self.error, self.after = error, after
 
 
-def _as_failure(error: BaseException) -> BaseException:
-    """What a failed attempt means."""
+def _as_failure(error: BaseException, response: httpx.Response | None) -> BaseException:
+    """What a failed attempt means, with the id that upstream gave it."""
     if isinstance(error, TimeoutError | httpx.ReadTimeout):
-        return ApiError("upstream_timeout", "Upstream did not answer in time.", retry=False)
-    if isinstance(error, _BROKEN):
-        return _Retryable(_unreachable(error))
+        error = ApiError("upstream_timeout", "Upstream did not answer in time.", retry=False)
+    elif isinstance(error, _BROKEN):
+        error = _Retryable(_unreachable(error))
+    problem = error.error if isinstance(error, _Retryable) else error
+    if response is not None and isinstance(problem, ApiError):
+        problem.upstream_id = response.headers.get("request-id", "")
     return error
 
 

@@ -141,6 +141,20 @@ async def test_silence_in_a_stream_is_a_stall() -> None:
     assert (await failure(upstream)).code == "upstream_stalled"
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([], id="nothing came"),
+        pytest.param([wire.event("error", error={"type": "overloaded_error", "message": "x"})], id="overloaded"),
+        pytest.param([b"data: {\n\n"], id="nonsense"),
+        pytest.param([httpx.ReadTimeout("silent")], id="silence"),
+    ],
+)
+async def test_a_failure_before_the_first_event_has_upstreams_id(pieces: list[Any]) -> None:
+    upstream, _ = make(lambda _: wire.streamed(*pieces))
+    assert (await failure(upstream)).upstream_id == "req_01Test"
+
+
 async def test_what_came_before_an_error_event_is_delivered_first() -> None:
     broken = wire.event("error", error={"type": "api_error", "message": "no"})
     upstream, _ = make(wire.streamed(b"".join([wire.start(), broken])))
