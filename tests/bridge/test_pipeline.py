@@ -190,6 +190,15 @@ async def test_a_rate_limit_says_what_upstream_said_but_not_whose_it_is(stage: S
     assert message == "This would exceed your organization's limit (org: …, …). Please try again in 60s."
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("status", [400, 404, 413, 429, 500, 529])
+async def test_a_key_that_upstream_quotes_is_not_passed_on(stage: Stage, path: str, status: int) -> None:
+    key = "sk-ant-" + "api03-sites-own"
+    stage.play(wire.failed(status, message=f"not with model {key}"))
+    got = await stage.client.post(path, {**chat(), "max_tokens": 9}, x_stainless_retry_count="1")
+    assert got.status >= 400 and "sites-own" not in got.body.decode()
+
+
 async def test_overload_is_retried_and_the_record_counts_the_attempts(stage: Stage) -> None:
     transport = stage.play(wire.failed(529, "overloaded_error"), wire.streamed(*wire.answer("Hi")))
     got = await stage.client.chat()
