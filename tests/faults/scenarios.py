@@ -21,6 +21,7 @@ Play = Callable[..., Awaitable[None]]
 TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
@@ -205,6 +206,12 @@ async def bad_chunk(x: Exchange) -> None:
     await x.fin()
 
 
+async def endless_pings(x: Exchange) -> None:
+    while True:
+        await x.send(PING)
+        await asyncio.sleep(0.1)
+
+
 async def pings(x: Exchange, every: float, seconds: float) -> None:
     """Nothing but pings, then a clean end without an answer."""
     await x.head()
@@ -271,6 +278,7 @@ SCENARIOS: dict[str, tuple[Play, dict[str, float]]] = {
     "hang": (Exchange.silence, {}),
     "headers_then_hang": (partial(broken, Exchange.silence), {"after": 0}),
     "stall": (partial(broken, Exchange.silence), {"after": 3}),
+    "ping_stall": (partial(broken, endless_pings), {"after": 3}),
     "pings": (pings, {"every": 1, "seconds": MAX_PINGS}),
     "drip": (drip, {"tokens": 4, "every": 0.01}),
     # cut
@@ -293,7 +301,9 @@ SCENARIOS: dict[str, tuple[Play, dict[str, float]]] = {
     # other answers
     "status": (status, {"code": 529, "retry": -1}),
     "flaky": (flaky, {"times": 1, "code": 529, "retry": -1}),
+    "html200": (lambda x: x.whole(200, HTML, "text/html"), {}),
     "html502": (lambda x: x.whole(502, HTML, "text/html"), {}),
+    "huge_head": (lambda x: x.whole(200, b"".join(x.events()), SSE, filler="x" * 1_000_000), {}),
     "redirect": (lambda x: x.whole(307, b"", "text/plain", location=f"{x.server.url}/redirected"), {}),
     "gzip": (gzipped, {"bomb": 0}),
 }
