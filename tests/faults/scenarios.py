@@ -34,6 +34,8 @@ MAX_PINGS = 700.0  # seconds
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 MARKER = re.compile(r"\[fault:(\w+)((?:\s+\w+=[\w.]+)*)\s*\]")
 CORRELATION = re.compile(r"\[id:([^\]\s]+)\]")
+SAY = re.compile(r"\[say:(\w+)\]")  # a word of the answer, instead of tok
+QUOTE = "[quote]"  # errors quote the key that came with the request, as no Anthropic would
 
 
 class Host(Protocol):
@@ -72,13 +74,14 @@ HOLOGRAMS = (
 class Exchange:
     """One request and what is sent for it: the vocabulary of the scenarios."""
 
-    def __init__(self, server: Host, writer: asyncio.StreamWriter, body: Json, record: Json) -> None:
-        self.server, self.writer, self.record, self.chunked = server, writer, record, True
+    def __init__(self, server: Host, writer: asyncio.StreamWriter, body: Json, record: Json, key: str = "") -> None:
+        self.server, self.writer, self.record, self.chunked, self.key = server, writer, record, True, key
         self.text, self.model, self.stream = (
             last_user_text(body),
             str(body.get("model", "")),
             body.get("stream") is True,
         )
+        self.token = delta(f" {word[1]}") if (word := SAY.search(self.text)) else TOKEN
         self.request_id = f"req_fault{record['n']:012d}"
         self.usage = {"input_tokens": max(1, math.ceil(len(self.text.encode()) / 4)), "output_tokens": 1}
         record |= {"marker": (CORRELATION.findall(self.text) or [None])[0], "model": self.model, "stream": self.stream}
@@ -93,7 +96,7 @@ class Exchange:
         stop = {"stop_reason": "end_turn", "stop_sequence": None}
         end = sse("message_delta", delta=stop, usage={"output_tokens": int(tokens)})
         start = sse("message_start", message=self.message())
-        return [start, BLOCK, PING, *[TOKEN] * int(tokens), BLOCK_STOP, end, MESSAGE_STOP]
+        return [start, BLOCK, PING, *[self.token] * int(tokens), BLOCK_STOP, end, MESSAGE_STOP]
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -112,7 +115,7 @@ class Exchange:
     async def send(self, *events: bytes) -> None:
         """Events, each in a chunk of its own, all in one write."""
         self.record["events"] += len(events)
-        self.record["tokens"] += sum(event is TOKEN for event in events)
+        self.record["tokens"] += sum(event is self.token for event in events)
         await self.send_bytes(*events)
 
     async def send_bytes(self, *pieces: bytes) -> None:
@@ -131,6 +134,9 @@ class Exchange:
 
     async def json(self, status: int, body: Json, **headers: str) -> None:
         await self.whole(status, json.dumps(body).encode(), "application/json", **headers)
+
+    def failure(self, code: int) -> Json:
+        return error(code, f"A scripted failure with {self.key}") if QUOTE in self.text else error(code)
 
     async def fail(self, code: int, failure: Json, **headers: str) -> None:
         await self.json(code, {"type": "error", "error": failure, "request_id": self.request_id}, **headers)
@@ -197,7 +203,7 @@ async def odd(extra: Callable[..., Iterable[bytes]], x: Exchange, after: float, 
 
 
 async def overloaded(x: Exchange) -> None:
-    await x.send(sse("error", error=error(529)))
+    await x.send(sse("error", error=x.failure(529)))
     await x.end()
 
 
@@ -255,7 +261,7 @@ async def cut_bytes(x: Exchange, at: float, tokens: float) -> None:
 
 async def status(x: Exchange, code: float, retry: float) -> None:
     headers = {"retry_after": f"{retry:g}"} if retry >= 0 else {}
-    await x.fail(int(code), error(int(code)), **headers)
+    await x.fail(int(code), x.failure(int(code)), **headers)
 
 
 async def flaky(x: Exchange, times: float, code: float, retry: float) -> None:

@@ -5,7 +5,10 @@ docs/faults.md has the same in words, with the rows that are shown elsewhere. An
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,6 +148,14 @@ class Stand(Stage):
         """Spent and held."""
         rows = self.server._rows("SELECT spent_nanos, reserved_nanos FROM tenants_budgetwindow")
         return (rows[0]["spent_nanos"], rows[0]["reserved_nanos"]) if rows else (0, 0)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Somebody else writes to the database, and does not come to an end."""
+        path = self.server.data_dir / "bridge.sqlite3"
+        with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
 
     def _final(self, seen: list[Seen]) -> list[tuple[Seen, Json]]:
         """Each with its record, found by the id that its client was told or by its user; none while one is missing."""

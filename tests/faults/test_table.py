@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import socketserver
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
@@ -121,7 +120,7 @@ def test_readers_that_stand_still_take_little_memory_and_hold_up_nobody(stand: S
 
 
 def test_a_locked_database_refuses_who_has_a_budget_and_nobody_else(stand: Stand) -> None:
-    with locked(stand):
+    with stand.locked():
         refused = run(swarm(stand.port, stand.key, [Ask(QUICK, stream) for stream in (False, True)], 2))
         served = run(swarm(stand.port, stand.free_key, [Ask(QUICK, stream) for stream in (False, True)], 2))
     for outcome in stand.ended(refused, seconds=30):
@@ -209,15 +208,6 @@ def stranger() -> Iterator[int]:
         yield int(server.server_address[1])
         server.shutdown()
         serving.join()
-
-
-@contextlib.contextmanager
-def locked(stand: Stand) -> Iterator[None]:
-    """Somebody else writes to the database, and does not come to an end."""
-    path = stand.server.data_dir / "bridge.sqlite3"
-    with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
 
 
 def memory(stand: Stand) -> int:

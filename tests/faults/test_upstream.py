@@ -142,8 +142,10 @@ async def test_it_runs_alone_with_every_scenario_and_stops_when_told() -> None:
             "hang",
             "headers_then_hang",
             "stall",
+            "ping_stall",
             "pings",
             "drip",
+            "huge_head",
         }
         aborted = {"refuse", "eof", "rst", "short_length", "bad_chunk", "cut_bytes"}
         assert {name for name, end in ends.items() if end == "aborted"} == aborted
