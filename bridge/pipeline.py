@@ -123,6 +123,7 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
 
 async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked) -> Reply | Events:
     question = dialect.read(asked)
+    _refuse_key(question.alias)
     call.entry.note(alias=question.alias, streamed=question.streamed)
     end_user = pseudonym(call.caller.tenant_id, question.end_user)
     if call.tape is not None:
@@ -174,6 +175,12 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
         stream = question.stream(meter, created)
         return Events(_stream(call, answer, stream), stream.beat, headers)
     return Reply(await _whole(call, answer, question.whole(meter, created)), headers)
+
+
+def _refuse_key(model: str) -> None:
+    """A key in the place of a model's name (two variables mixed up) goes on no record. Raises ApiError (404)."""
+    if model.startswith(("sk-bridge_", "sk-ant-")):
+        raise ApiError("model_not_found", "What was sent as the name of the model is an API key.", "model")
 
 
 def _apply_rights(caller: Caller, dialect: Dialect, question: Question, request: dict[str, Any]) -> None:

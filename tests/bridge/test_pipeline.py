@@ -70,6 +70,24 @@ async def test_a_client_mistake_is_refused_and_on_record(stage: Stage) -> None:
     assert stage.transport.requests == []
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/chat/completions", chat()),
+        ("/v1/messages", {**chat(), "max_tokens": 9}),
+        ("/v1/responses", {"input": "Hello"}),
+        ("/v1/completions", {"prompt": "Hello"}),
+    ],
+)
+async def test_a_key_in_the_place_of_the_model_goes_nowhere(stage: Stage, path: str, asked: dict[str, Any]) -> None:
+    key = stage.client.key or ""
+    got = await stage.client.post(path, {**asked, "model": key})
+    assert got.status == 404 and key not in got.body.decode()
+    record = await stage.record()
+    assert (record.state, record.alias, record.model) == ("refused", "", "") and key not in str(record.refusal)
+    assert not stage.transport.requests
+
+
 async def test_a_key_sees_and_uses_its_own_models_only(stage: Stage, another_key: Any) -> None:
     key = await another_key(allowed_models=["claude-haiku-4-5"])
     client = Client(stage.app, key.text)

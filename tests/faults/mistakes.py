@@ -69,6 +69,10 @@ def _misplaced(key: str, bearer: tuple[bytes, bytes], good: bytes) -> list[Reque
         Request("basic", headers=[(b"authorization", b"Basic " + basic)], body=good),
         Request("two", headers=[bearer, bearer], body=good),
         Request("mistyped", headers=[(b"authorization", b"Bearer " + told[:-1] + b"?")], body=good),
+        *(
+            Request("model", path=path, headers=[bearer], body=good.replace(MODEL.encode(), told))
+            for path in (*ENDPOINTS, b"/v1/engines/" + told + b"/chat/completions")
+        ),
         Request("query", path=CHAT + b"?api_key=" + quote(key).encode(), body=good),
         Request("cookie", headers=[bearer, (b"cookie", b"key=" + told)], body=good),
         Request("request id", headers=[bearer, (b"x-request-id", told)], body=good),
