@@ -90,7 +90,7 @@ class Keys:
 
 
 def canaries(rounds: int, requests: int, seed: int = 1, header: str = "") -> Report:
-    """`header`: one more on every request, for the test that plants a leak."""
+    """`header`: one more on requests, for the test that plants a leak, which needs no `rounds` and no `requests`."""
     report = Report(
         f"{rounds} × every failure of upstream, whole and streamed, with a budgeted key, one whose tenant has a key of"
         f" its own, one whose payloads are kept, and one of Anthropic's; {requests:,} malformed requests and pieces of"
@@ -103,8 +103,9 @@ def canaries(rounds: int, requests: int, seed: int = 1, header: str = "") -> Rep
         with stand.locked():
             asks = [Told("[fault:ok]", stream, header=header) for stream in (False, True)]
             search.answers += _asked(stand, keys.asking, asks)
+        until(lambda: _all_served(stand), 10, "the return of the budgets")
         search.answers += _scenarios(stand, keys, rounds, header)
-        search.raw += _malformed(stand, keys, requests, chance)
+        search.raw += _malformed(stand, keys, requests, chance) if requests else []
         search.everything("while it runs")
         search.answers += run(_interrupted(stand, keys, search, _kill))
         until(lambda: not still_open(stand.server.records()), 20, "the recovery of what was killed")
@@ -197,6 +198,11 @@ def _asked(stand: Stand, asking: list[str], asks: list[Told]) -> list[Seen]:
         return [one for seen in await asyncio.gather(*swarms) for one in seen]
 
     return run(all_of_them())
+
+
+def _all_served(stand: Stand) -> bool:
+    """By every worker, for these are enough to reach each."""
+    return all(one.status == 200 for one in _asked(stand, [stand.key], [Told() for _ in range(12)]))
 
 
 def _malformed(stand: Stand, keys: Keys, requests: int, chance: random.Random) -> list[Answer]:

