@@ -192,7 +192,7 @@ PROOFS: dict[str, Proof] = {
     "canaries": Proof(
         "No key, and nothing that was said, is anywhere that it does not belong, whatever fails",
         partial(canaries, 1, 120),
-        partial(canaries, 4, 6000),
+        partial(canaries, 2, 1200),
     ),
     "cuts": Proof(
         "A cut answer never looks like a whole one",
