@@ -98,15 +98,15 @@ class Bound:
 
     def with_input(self, tokens: int) -> Bound:
         """With so many input tokens per choice, if that is less."""
-        prompt = min(tokens, self.each.prompt)
-        return self._of(self.each.but(**{self.input_class: prompt}))
+        first, each = (one.but(**{self.input_class: min(tokens, one.prompt)}) for one in (self.first, self.each))
+        return self._of(first, each)
 
     def with_output(self, max_tokens: int) -> Bound:
         """With another `max_tokens`."""
-        return self._of(self.each.but(output=max_tokens))
+        return self._of(self.first.but(output=max_tokens), self.each.but(output=max_tokens))
 
-    def _of(self, each: Usage) -> Bound:
-        return replace(self, usage=_times(each, self.choices))
+    def _of(self, first: Usage, each: Usage) -> Bound:
+        return replace(self, first=first, usage=_times(each, self.choices))
 
 
 def bound(

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from bridge.grant import More, no_end
-from bridge.upstream import Answer
 from bridge.upstream_account import Sends
+from bridge.upstream_answer import Answer
 from bridge.wire.anthropic import Delta, Event, Frame, Iteration, WireUsage
 from bridge.wire.fold import Fold
 

@@ -172,6 +172,8 @@ _BILLING = re.compile(r"credit balance is too low|reached your specified API usa
 _TOO_LONG = re.compile(r"prompt is too long(?:: (\d+) tokens > (\d+) maximum)?", re.I)
 # Limits are told with whose they are; that is not the tenants' business.
 _ACCOUNT_IDS = re.compile(r"\b(?:org|wrkspc)_\w+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.I)
+# Anthropic quotes no key; what stands in for it at ANTHROPIC_BASE_URL may.
+_KEYS = re.compile(r"sk-ant-[\w-]+")
 _QUOTED = ("overloaded", "upstream_error", "upstream_timeout")
 _SPEND_CAPS = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
 
@@ -206,17 +208,18 @@ def from_event(type_: str, message: str) -> ApiError:
 
 def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
     kind, text = _BY_TYPE[type_]
+    message = _KEYS.sub("…", error.message)
     if kind == "rejected_upstream":
-        return _rejected(error.message)
-    if kind == "model_not_found" and error.message and "model" not in error.message.lower():
+        return _rejected(message)
+    if kind == "model_not_found" and message and "model" not in message.lower():
         kind = "not_found"  # a container, an address: upstream's words say what
     if kind == "model_not_found":
-        name = error.message.removeprefix("model: ")
+        name = message.removeprefix("model: ")
         text = f"The model `{name}` does not exist or you do not have access to it."
-        return ApiError(kind, text, "model", said=_ACCOUNT_IDS.sub("…", error.message))
+        return ApiError(kind, text, "model", said=_ACCOUNT_IDS.sub("…", message))
     if kind == "rate_limited" and (error.details or {}).get("error_code") in _SPEND_CAPS:
         return ApiError("upstream_billing", _ACCOUNT, retry=False)
-    said = _ACCOUNT_IDS.sub("…", error.message)
+    said = _ACCOUNT_IDS.sub("…", message)
     text = text or said or "Upstream refused the request."
     if said not in text and kind in _QUOTED:
         text = f"{text} Upstream said: {said}"

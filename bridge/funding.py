@@ -44,8 +44,9 @@ class Funds:
         self._held = 0
 
     async def hold(self, request: dict[str, Any], content: bytes) -> Bound:
-        """Holds what the request may cost at most, which it returns, where there are budgets. Raises ApiError: 429
-        where it does not fit, 403 where no bound is known."""
+        """The most that the request can use, whose price is held where there are budgets: what is charged where nobody
+        knows what was used is never above it. `content`: the request as it is sent. Raises ApiError: 429 where it does
+        not fit, 403 where no bound is known."""
         most = bound(request, self._model, self._tariff(request), self._question.choices, content)
         if not self._call.caller.budgets:
             return most
@@ -59,7 +60,7 @@ class Funds:
         least = most.each.output
         if self._question.open_ended:
             least = min(least, max(LEAST_TOKENS, _thinking(request) + 1))
-        ask, verdict = await self._tried(request, most, least)
+        most, ask, verdict = await self._tried(request, most, least)
         if verdict.tokens is None:
             raise refusal(verdict, ask, self._call.caller)
         if verdict.tokens < most.each.output:
@@ -73,7 +74,7 @@ class Funds:
         """Whether the answer may go on: holds what one more call may cost."""
         if not self._call.caller.budgets:
             return True
-        most = bound(request, self._model, self._tariff(request))
+        most = bound({**request, "stream": True}, self._model, self._tariff(request))  # as it will be sent
         if most.nanos is None:
             return False
         self._parts += 1
@@ -86,7 +87,8 @@ class Funds:
             self._call.mark()  # on disk before it is sent
         return verdict.tokens is not None
 
-    async def _tried(self, request: dict[str, Any], most: Bound, least: int) -> tuple[Ask, Verdict]:
+    async def _tried(self, request: dict[str, Any], most: Bound, least: int) -> tuple[Bound, Ask, Verdict]:
+        """The bound that was asked for at last, with what was asked and answered."""
         ask = self._ask(most, least)
         verdict = await self._reserve(ask)
         if verdict.tokens is None and all(verdict.nanos <= standing.unspent for standing in verdict.standings):
@@ -95,9 +97,9 @@ class Funds:
         if verdict.tokens is None and most.countable and self._may_fit(most, least, verdict.standings):
             counted = await self._counted(request, most)
             if counted is not None:
-                ask = self._ask(counted, least)
+                most, ask = counted, self._ask(counted, least)
                 verdict = await self._reserve(ask)
-        return ask, verdict
+        return most, ask, verdict
 
     def _may_fit(self, most: Bound, least: int, standings: Sequence[Standing]) -> bool:
         guess = most.with_output(least).estimate_nanos

@@ -28,8 +28,9 @@ from bridge.listing import Listing, OwnListings
 from bridge.prices import Prices
 from bridge.reply import Events, Reply
 from bridge.speech import Asked, Counter, Dialect, Question, Stream, Telling, Whole
-from bridge.upstream import Answer, Upstream
+from bridge.upstream import Upstream
 from bridge.upstream_account import Account, Sends, Tell
+from bridge.upstream_answer import Answer
 from bridge.vault import Memory, forgiving, remember
 from bridge.wire.anthropic import Event, Frame
 from bridge.wire.fold import merged
@@ -122,6 +123,7 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
 
 async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked) -> Reply | Events:
     question = dialect.read(asked)
+    _refuse_key(question.alias)
     call.entry.note(alias=question.alias, streamed=question.streamed)
     end_user = pseudonym(call.caller.tenant_id, question.end_user)
     if call.tape is not None:
@@ -199,6 +201,12 @@ class _Sending:
 def _encoded(request: dict[str, Any]) -> bytes:
     """As it goes upstream: always streamed."""
     return msgspec.json.encode({**request, "stream": True})
+
+
+def _refuse_key(model: str) -> None:
+    """A key in the place of a model's name (two variables mixed up) goes on no record. Raises ApiError (404)."""
+    if model.startswith(("sk-bridge_", "sk-ant-")):
+        raise ApiError("model_not_found", "What was sent as the name of the model is an API key.", "model")
 
 
 def _apply_rights(caller: Caller, dialect: Dialect, question: Question, request: dict[str, Any]) -> None:

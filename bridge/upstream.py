@@ -1,8 +1,6 @@
 """The only HTTP client: one call to Anthropic, always streamed, retried only before its first event.
 
     Upstream.send      request → Answer (its first event is here already), or ApiError
-    Answer.read        the next events, as many as arrived together, up to `message_stop`; else ApiError
-    Answer.take        the bytes that they came in, for those who relay them
     Upstream.get       a small JSON resource (the list of models); `post` likewise (counting tokens)
 
 The client API is httpx; the transport is given (aiohttp's in production, the sandbox, a fake in tests) and called
@@ -14,38 +12,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import httpx
 import msgspec
 
 from bridge import errors, sse
 from bridge.errors import ApiError
-from bridge.wire.anthropic import PARTS, Event, Frame, decode_event, decode_parts
+from bridge.upstream_answer import BROKEN, Answer, Deadlines
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 LONGEST_RETRY_AFTER = 2.0  # seconds; a longer wait is the client's to do
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 529})
-_BROKEN = (httpx.TransportError, aiohttp.ClientError, OSError, EOFError)
 _ERROR_BODY_BYTES = 64 * 1024
 _NO_HEADERS: Mapping[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds. `silence`: no bytes at all; `progress`: nothing but pings; `total`: the whole answer."""
-
-    connect: float = 5.0
-    first_event: float = 60.0
-    silence: float = 90.0
-    progress: float = 600.0
-    total: float = 1800.0
 
 
 class RetryBudget:
@@ -137,7 +121,7 @@ class Upstream:
                     body = await response.aread()
                 finally:
                     await response.aclose()
-        except (TimeoutError, *_BROKEN) as error:
+        except (TimeoutError, *BROKEN) as error:
             raise _unreachable(error) from error
         if response.status_code != 200:
             raise errors.from_status(response.status_code, body, response.headers.get("retry-after"))
@@ -183,7 +167,7 @@ class Upstream:
         except BaseException as error:
             if response is not None:
                 await response.aclose()
-            failure = _as_failure(error)
+            failure = _as_failure(error, response)
             if failure is error:
                 raise
             raise failure from error
@@ -206,161 +190,14 @@ class Upstream:
                 break
         after = response.headers.get("retry-after")
         error = errors.from_status(response.status_code, body, after)
-        error.upstream_id = response.headers.get("request-id", "")
         if error.kind in ("upstream_auth", "upstream_billing"):
-            log.error(
-                "upstream refused the account that a request was sent for", extra={"status": response.status_code}
-            )
+            log.error("upstream refused the account of a request", extra={"status": response.status_code})
         if response.status_code not in _RETRIED_STATUS or error.retry is False:
             raise error
         seconds = _seconds(after)
         if seconds is not None and seconds > LONGEST_RETRY_AFTER:
             raise error
         raise _Retryable(error, seconds)
-
-
-class Answer:
-    """A streamed answer from its first event on."""
-
-    def __init__(
-        self,
-        response: httpx.Response,
-        attempts: int,
-        deadlines: Deadlines,
-        parser: sse.Parser | sse.FrameParser | None = None,
-    ) -> None:
-        self.attempts = attempts
-        self.upstream_id = response.headers.get("request-id", "")
-        self.on_close: Callable[[], None] | None = None
-        self._response = response
-        self._deadlines = deadlines
-        self._parser = parser or sse.Parser()
-        self._begun = False
-        self._frames: list[Frame] = []
-        # The stream itself: httpx's own iterators add two generators to every chunk.
-        self._chunks: AsyncIterator[bytes] = aiter(response.stream)  # type: ignore[arg-type]
-        self._first: list[Event] = []
-        self._failure: ApiError | None = None
-        self.done = False
-        self._started = self._progress = time.monotonic()
-
-    async def begin(self) -> None:
-        """Reads up to the first real event. An `error` there still has its HTTP status. Raises ApiError."""
-        kind = self._response.headers.get("content-type", "")
-        if not kind.startswith("text/event-stream"):
-            raise ApiError("upstream_malformed", "Upstream answered with something that is not an event stream.")
-        while not self._first:
-            self._first = await self._read()
-
-    async def read(self) -> list[Event]:
-        """The next events. After `message_stop` it is `done`; every other end raises ApiError."""
-        batch, self._first = self._first or await self._read(), []
-        self.done = bool(batch) and batch[-1].type == "message_stop"
-        return batch
-
-    def take(self) -> list[Frame]:
-        """What was read since the last time, as it came; pings too. Nothing unless frames were asked for."""
-        frames, self._frames = self._frames, []
-        return frames
-
-    async def aclose(self) -> None:
-        """Lets go of the connection: back to the pool after a whole answer, else closed, which stops upstream."""
-        release, self.on_close = self.on_close, None
-        if release is not None:
-            release()
-        try:
-            # The end of the body follows the last event, in its own packet at worst.
-            if self.done and not getattr(self._response.stream, "ended", False):
-                async with asyncio.timeout(0.5):
-                    async for _ in self._chunks:
-                        pass
-        except (TimeoutError, *_BROKEN):
-            pass
-        finally:
-            await self._response.aclose()
-
-    async def _read(self) -> list[Event]:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            return self._last_events()
-        except httpx.ReadTimeout:
-            raise ApiError("upstream_stalled", "Upstream stopped sending.", retry=False) from None
-        except _BROKEN as error:
-            raise ApiError("upstream_truncated", "The connection to upstream broke.") from error
-        try:
-            events = self._events(self._parser.feed(chunk))
-        except sse.EventTooLarge:
-            raise ApiError("upstream_malformed", "Upstream sent an event that is too large.") from None
-        self._check_progress(events)
-        return events
-
-    def _last_events(self) -> list[Event]:
-        """What only the end of the body completed; nothing, or half an event, is a cut."""
-        try:
-            events = self._events(self._parser.finish())
-        except ApiError as error:
-            raise _truncated() if error.kind == "upstream_malformed" else error
-        if not events:
-            raise _truncated()
-        return events
-
-    def _events(self, datas: list[bytes]) -> list[Event]:
-        """Decodes. A failure among them is met on the next read, after what came before it has been delivered."""
-        relayed = isinstance(self._parser, sse.FrameParser)
-        first = datas[: not (self._begun or relayed)]
-        rest = datas[len(first) :]
-        events = self._looked_at(first, [])
-        usual = decode_parts(rest) if self._begun and not relayed else None
-        return events + usual if usual is not None else self._looked_at(rest, events)
-
-    def _looked_at(self, datas: list[bytes], events: list[Event]) -> list[Event]:
-        """`events` and these, decoded one by one."""
-        raws = self._parser.raws if isinstance(self._parser, sse.FrameParser) else ()
-        for position, data in enumerate(datas):
-            try:
-                event = decode_event(data)
-                self._failure = self._out_of_place(event)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                self._failure = ApiError("upstream_malformed", "Upstream sent an event that is not valid.")
-            if self._failure is not None:
-                if not events:
-                    raise self._failure
-                break
-            if raws:
-                self._frames.append(Frame(raws[position], data))
-            if event.type != "ping":
-                events.append(event)
-            if event.type == "message_stop":
-                break
-        return events
-
-    def _out_of_place(self, event: Event) -> ApiError | None:
-        """The failure that an event is, if it is one. Nothing of an answer may come before its beginning: what follows
-        could not be told apart from a whole one. And it begins once: what has been streamed of one answer cannot be
-        taken back for another (two streams in one were recorded from a proxy that retried)."""
-        if event.type == "error":
-            return errors.from_event(
-                event.error.type if event.error else "", event.error.message if event.error else ""
-            )
-        if event.type == "message_start" and event.message is not None:
-            if self._begun:
-                return ApiError("upstream_malformed", "Upstream began a second answer within the first.")
-            self._begun = True
-        elif not self._begun and (event.type in PARTS or event.type == "message_start"):
-            return ApiError("upstream_malformed", "Upstream sent a part of an answer before its beginning.")
-        return None
-
-    def _check_progress(self, events: list[Event]) -> None:
-        now = time.monotonic()
-        if events:
-            self._progress = now
-        if now - self._progress > self._deadlines.progress:
-            raise ApiError("upstream_stalled", "Upstream sent nothing but pings.", retry=False)
-        if now - self._started > self._deadlines.total:
-            raise ApiError("upstream_timeout", "The answer took longer than this gateway allows.", retry=False)
 
 
 class _Retryable(Exception):
@@ -371,12 +208,15 @@ class _Retryable(Exception):
         self.error, self.after = error, after
 
 
-def _as_failure(error: BaseException) -> BaseException:
-    """What a failed attempt means."""
+def _as_failure(error: BaseException, response: httpx.Response | None) -> BaseException:
+    """What a failed attempt means, with the id that upstream gave it."""
     if isinstance(error, TimeoutError | httpx.ReadTimeout):
-        return ApiError("upstream_timeout", "Upstream did not answer in time.", retry=False)
-    if isinstance(error, _BROKEN):
-        return _Retryable(_unreachable(error))
+        error = ApiError("upstream_timeout", "Upstream did not answer in time.", retry=False)
+    elif isinstance(error, BROKEN):
+        error = _Retryable(_unreachable(error))
+    problem = error.error if isinstance(error, _Retryable) else error
+    if response is not None and isinstance(problem, ApiError):
+        problem.upstream_id = response.headers.get("request-id", "")
     return error
 
 
@@ -393,10 +233,6 @@ async def _begin(answer: Answer) -> None:
 def _unreachable(error: BaseException) -> ApiError:
     log.warning("upstream cannot be reached", extra={"error": type(error).__name__})
     return ApiError("upstream_unreachable", "Upstream could not be reached.")
-
-
-def _truncated() -> ApiError:
-    return ApiError("upstream_truncated", "The stream from upstream ended before the answer did.")
 
 
 def _seconds(retry_after: str | None) -> float | None:

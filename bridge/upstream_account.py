@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.errors import ApiError
-from bridge.upstream import Answer, Upstream
+from bridge.upstream import Upstream
+from bridge.upstream_answer import Answer
 from tenants.values import Credential
 
 # The credential and how upstream refused it; an empty text: it works again.

@@ -26,7 +26,7 @@ from bridge.errors import ApiError
 from bridge.reasoning import lacks_thinking, thinks
 from bridge.receipt import Receipt
 from bridge.speech import Question
-from bridge.upstream import Answer
+from bridge.upstream_answer import Answer
 from bridge.wire.anthropic import Event
 from bridge.wire.fold import Fold
 from tenants.values import Caller

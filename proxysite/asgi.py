@@ -30,6 +30,7 @@ from bridge.prices import Prices  # noqa: E402
 from bridge.redaction import redact  # noqa: E402
 from bridge.sandbox import Sandbox  # noqa: E402
 from bridge.upstream import Upstream  # noqa: E402
+from bridge.upstream_answer import Deadlines  # noqa: E402
 from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
@@ -204,6 +205,7 @@ def make_services(site_key: str, limiter: Limiter, budgets: Budgets, settle: Cal
             settings.ANTHROPIC_BASE_URL,
             {"anthropic-version": settings.ANTHROPIC_VERSION, "x-api-key": site_key},
             in_flight=settings.MAX_IN_FLIGHT,
+            deadlines=Deadlines(**settings.UPSTREAM_DEADLINES),
         )
     listings = {mode: Listing(models) for mode in Mode}
     prices, own, fairness = Prices(models), OwnListings(models), Fairness(settings.MAX_IN_FLIGHT)

@@ -341,7 +341,7 @@ class ApiDoor(ASGIHandler):
         headers = [(name.lower().encode("ascii"), value.encode("latin-1", "replace")) for name, value in told.items()]
         if isinstance(response, EventStream):
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-            await send_stream(send, response)
+            await send_stream(send, response, functools.partial(exchange.end, Ended.GONE))
             return
         content: bytes = response.content  # type: ignore[attr-defined]
         headers.append((b"content-length", str(len(content)).encode()))

@@ -1,4 +1,4 @@
-"""Sends a stream, and breaks its long silences."""
+"""Sends a stream, breaks its long silences, and gives up on a client that takes nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from bridge.responses import EventStream
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BEAT_SECONDS = 15.0
+STUCK_SECONDS = 300.0  # slow readers take nothing for a while too: the kernel gives them megabytes at a time
 
 
-async def send_stream(send: Send, response: EventStream) -> None:
+async def send_stream(send: Send, response: EventStream, stuck: Callable[[], None]) -> None:
+    """`stuck` is called once a client has taken nothing for minutes, though it has not hung up."""
     parts = aiter(response)
-    beats = _Beats(send, response.beat)
+    beats = _Beats(send, response.beat, stuck)
     try:
         async for part in parts:
             if part:
@@ -31,8 +33,8 @@ async def send_stream(send: Send, response: EventStream) -> None:
 class _Beats:
     """Breaks long silences: one timer per stream, set again every 15 s, not once per chunk."""
 
-    def __init__(self, send: Send, beat: Callable[[], bytes]) -> None:
-        self._send, self._beat = send, beat
+    def __init__(self, send: Send, beat: Callable[[], bytes], stuck: Callable[[], None]) -> None:
+        self._send, self._beat, self._stuck = send, beat, stuck
         self._loop = asyncio.get_running_loop()
         self.busy = False
         self._last = self._loop.time()
@@ -50,11 +52,16 @@ class _Beats:
 
     def _tick(self) -> None:
         silence = self._loop.time() - self._last
-        if silence >= BEAT_SECONDS and not self.busy:
-            self._task = self._loop.create_task(self._send_beat())
+        if silence >= STUCK_SECONDS:
+            self._stuck()
+            return
+        if silence >= BEAT_SECONDS:
+            if not self.busy:
+                self._task = self._loop.create_task(self._send_beat())
             silence = 0.0
-        self._timer = self._loop.call_later(max(BEAT_SECONDS - silence, 0.1), self._tick)
+        self._timer = self._loop.call_later(BEAT_SECONDS - silence, self._tick)
 
     async def _send_beat(self) -> None:
+        self.busy = True
         await self._send({"type": "http.response.body", "body": self._beat(), "more_body": True})
         self.rest()

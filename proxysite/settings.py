@@ -75,6 +75,12 @@ ANTHROPIC_BASE_URL = env.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com")
 ANTHROPIC_VERSION = env.read("ANTHROPIC_VERSION", "2023-06-01")
 UPSTREAM = env.choice("UPSTREAM", "anthropic", ["anthropic", "sandbox"])
 UPSTREAM_TRANSPORT = env.choice("UPSTREAM_TRANSPORT", "http1", ["http1", "aiohttp"])
+UPSTREAM_DEADLINES = {  # of bridge.upstream.Deadlines
+    "first_event": env.integer("UPSTREAM_FIRST_SECONDS", 60, 1, 3600),
+    "silence": env.integer("UPSTREAM_SILENCE_SECONDS", 90, 1, 3600),
+    "progress": env.integer("UPSTREAM_PROGRESS_SECONDS", 600, 1, 86_400),
+    "total": env.integer("UPSTREAM_TOTAL_SECONDS", 1800, 1, 86_400),
+}
 
 # --- Serving --------------------------------------------------------------------------------------------------------
 

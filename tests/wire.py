@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from bridge.errors import ApiError
-from bridge.upstream import Answer, Deadlines
+from bridge.upstream_answer import Answer, Deadlines
 from bridge.wire.anthropic import Event, decode_event
 
 

@@ -165,6 +165,23 @@ async def test_upstreams_count_decides_where_the_bound_is_too_much(stage: Stage)
     assert record.held_nanos and record.held_nanos < DOLLAR // 10
 
 
+@pytest.mark.parametrize("dollars", [pytest.param("10", id="by its bytes"), pytest.param("0.1", id="by a count")])
+async def test_an_answer_that_never_comes_is_charged_its_hold_and_not_more(stage: Stage, dollars: str) -> None:
+    def step(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/count_tokens"):
+            return httpx.Response(200, json={"input_tokens": 12_000})
+        raise httpx.ReadTimeout("slow")
+
+    await give(dollars)
+    await heard(stage)
+    stage.play(step)
+    got = await stage.client.chat(messages=LONG, max_tokens=100)
+    assert (got.status, got.error["code"]) == (504, "upstream_timeout")
+    record = await stage.record()
+    assert record.usage_source == "bound" and record.cost_nanos == record.held_nanos
+    assert await sums() == (record.held_nanos, 0)
+
+
 async def test_a_count_that_does_not_fit_is_refused_by_it(stage: Stage) -> None:
     await give("0.1")
     await heard(stage)

@@ -70,6 +70,24 @@ async def test_a_client_mistake_is_refused_and_on_record(stage: Stage) -> None:
     assert stage.transport.requests == []
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/chat/completions", chat()),
+        ("/v1/messages", {**chat(), "max_tokens": 9}),
+        ("/v1/responses", {"input": "Hello"}),
+        ("/v1/completions", {"prompt": "Hello"}),
+    ],
+)
+async def test_a_key_in_the_place_of_the_model_goes_nowhere(stage: Stage, path: str, asked: dict[str, Any]) -> None:
+    key = stage.client.key or ""
+    got = await stage.client.post(path, {**asked, "model": key})
+    assert got.status == 404 and key not in got.body.decode()
+    record = await stage.record()
+    assert (record.state, record.alias, record.model) == ("refused", "", "") and key not in str(record.refusal)
+    assert not stage.transport.requests
+
+
 async def test_a_key_sees_and_uses_its_own_models_only(stage: Stage, another_key: Any) -> None:
     key = await another_key(allowed_models=["claude-haiku-4-5"])
     client = Client(stage.app, key.text)
@@ -188,6 +206,15 @@ async def test_a_rate_limit_says_what_upstream_said_but_not_whose_it_is(stage: S
     stage.play(wire.failed(429, "rate_limit_error", text, retry_after="60"))
     message = (await stage.client.chat()).error["message"]
     assert message == "This would exceed your organization's limit (org: …, …). Please try again in 60s."
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("status", [400, 404, 413, 429, 500, 529])
+async def test_a_key_that_upstream_quotes_is_not_passed_on(stage: Stage, path: str, status: int) -> None:
+    key = "sk-ant-" + "api03-sites-own"
+    stage.play(wire.failed(status, message=f"not with model {key}"))
+    got = await stage.client.post(path, {**chat(), "max_tokens": 9}, x_stainless_retry_count="1")
+    assert got.status >= 400 and "sites-own" not in got.body.decode()
 
 
 async def test_overload_is_retried_and_the_record_counts_the_attempts(stage: Stage) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from bridge import upstream as upstream_module
 from bridge.errors import ApiError
-from bridge.upstream import Deadlines, RetryBudget, Upstream
+from bridge.upstream import RetryBudget, Upstream
+from bridge.upstream_answer import Deadlines
 from tests import wire
 
 
@@ -139,6 +140,20 @@ async def test_a_stream_of_pings_and_an_endless_one_are_given_up(limit: str, cod
 async def test_silence_in_a_stream_is_a_stall() -> None:
     upstream, _ = make(wire.streamed(wire.start(), httpx.ReadTimeout("silent")))
     assert (await failure(upstream)).code == "upstream_stalled"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([], id="nothing came"),
+        pytest.param([wire.event("error", error={"type": "overloaded_error", "message": "x"})], id="overloaded"),
+        pytest.param([b"data: {\n\n"], id="nonsense"),
+        pytest.param([httpx.ReadTimeout("silent")], id="silence"),
+    ],
+)
+async def test_a_failure_before_the_first_event_has_upstreams_id(pieces: list[Any]) -> None:
+    upstream, _ = make(lambda _: wire.streamed(*pieces))
+    assert (await failure(upstream)).upstream_id == "req_01Test"
 
 
 async def test_what_came_before_an_error_event_is_delivered_first() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
@@ -60,6 +61,17 @@ async def test_a_server_that_is_not_there_is_a_connect_error(transport: Http1Tra
         pass
     with pytest.raises(httpx.ConnectError):
         await answer(transport, post(server))
+
+
+async def test_a_name_that_nobody_knows_is_a_connect_error(
+    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nobody)
+    with pytest.raises(httpx.ConnectError):
+        await transport.handle_async_request(httpx.Request("POST", "http://nowhere.invalid/"))
 
 
 async def test_a_connection_that_takes_too_long_is_a_connect_timeout(transport: Http1Transport) -> None:

@@ -31,6 +31,7 @@ ERROR = {"message", "type", "param", "code"}
 class Answer:
     status: int = 0  # 0: the connection was closed without an answer
     kind: str = ""
+    head: bytes = b""
     body: bytes = b""
     hung: bool = False
     seconds: float = 0.0
@@ -43,14 +44,14 @@ def malformed(requests: int, seed: int = 20261122) -> Report:
         workers = stage.server.workers()
         nonsense = Nonsense(seed, stage.key)
         asked = [nonsense.next() for _ in range(requests)]
-        answers = run(_all(stage.port, [request.wire() for request in asked]))
+        answers = run(send_all(stage.port, [request.wire() for request in asked]))
         _judge_requests(report, asked, answers)
         calls = len(stage.fake.calls())
         whole = sum(answer.status == 200 and any(sign in answer.body for sign in ANSWERS) for answer in answers)
         report.exactly("requests upstream beyond those answered in full", calls - whole)
         chance = random.Random(seed)
         pieces = [garbage.make(chance, stage.key) for _ in range(raw)]
-        taken = _judge_garbage(report, pieces, run(_all(stage.port, [data for _, data in pieces])))
+        taken = _judge_garbage(report, pieces, run(send_all(stage.port, [data for _, data in pieces])))
         report.exactly("other improper HTTP that reached upstream", len(stage.fake.calls()) - calls - taken)
         after = run(swarm(stage.port, stage.key, [Ask() for _ in range(20)], 4))
         report.exactly("good requests answered afterwards, of 20", sum(one.status == 200 for one in after), 20)
@@ -111,7 +112,8 @@ def _evidence(request: Request, answer: Answer) -> str:
     return KEY.sub("KEY", f"{request.kind}: {sent} → {answer.status} {answer.kind} {answer.body[:200]!r}")
 
 
-async def _all(port: int, requests: list[bytes]) -> list[Answer]:
+async def send_all(port: int, requests: list[bytes]) -> list[Answer]:
+    """Each on a connection of its own, and whatever is answered."""
     answers, waiting = [Answer() for _ in requests], iter(enumerate(requests))
 
     async def work() -> None:
@@ -155,7 +157,7 @@ def _parsed(received: bytes) -> Answer:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     if headers.get("transfer-encoding") == "chunked":
         body = _unchunked(body)
-    return Answer(int(first.split()[1]), headers.get("content-type", ""), body)
+    return Answer(int(first.split()[1]), headers.get("content-type", ""), head, body)
 
 
 def _unchunked(body: bytes) -> bytes:

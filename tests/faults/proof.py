@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.bare import bare
+from tests.faults.canaries import canaries
 from tests.faults.changes import changes
 from tests.faults.churn import churn
 from tests.faults.contention import contention
@@ -181,6 +182,11 @@ PROOFS: dict[str, Proof] = {
         "The same over three million on PostgreSQL",
         partial(volume, 20_000, rounds=2, leeway=10, postgresql=True),
         partial(volume, 3_000_000, rounds=5, postgresql=True),
+    ),
+    "canaries": Proof(
+        "No key, and nothing that was said, is anywhere that it does not belong, whatever fails",
+        partial(canaries, 1, 120),
+        partial(canaries, 2, 1200),
     ),
     "cuts": Proof(
         "A cut answer never looks like a whole one",

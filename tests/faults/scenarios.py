@@ -21,6 +21,7 @@ Play = Callable[..., Awaitable[None]]
 TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
@@ -33,6 +34,8 @@ MAX_PINGS = 700.0  # seconds
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 MARKER = re.compile(r"\[fault:(\w+)((?:\s+\w+=[\w.]+)*)\s*\]")
 CORRELATION = re.compile(r"\[id:([^\]\s]+)\]")
+SAY = re.compile(r"\[say:(\w+)\]")  # a word of the answer, instead of tok
+QUOTE = "[quote]"  # errors quote the key that came with the request, as no Anthropic would
 
 
 class Host(Protocol):
@@ -71,13 +74,14 @@ HOLOGRAMS = (
 class Exchange:
     """One request and what is sent for it: the vocabulary of the scenarios."""
 
-    def __init__(self, server: Host, writer: asyncio.StreamWriter, body: Json, record: Json) -> None:
-        self.server, self.writer, self.record, self.chunked = server, writer, record, True
+    def __init__(self, server: Host, writer: asyncio.StreamWriter, body: Json, record: Json, key: str = "") -> None:
+        self.server, self.writer, self.record, self.chunked, self.key = server, writer, record, True, key
         self.text, self.model, self.stream = (
             last_user_text(body),
             str(body.get("model", "")),
             body.get("stream") is True,
         )
+        self.token = delta(f" {word[1]}") if (word := SAY.search(self.text)) else TOKEN
         self.request_id = f"req_fault{record['n']:012d}"
         self.usage = {"input_tokens": max(1, math.ceil(len(self.text.encode()) / 4)), "output_tokens": 1}
         record |= {"marker": (CORRELATION.findall(self.text) or [None])[0], "model": self.model, "stream": self.stream}
@@ -92,7 +96,7 @@ class Exchange:
         stop = {"stop_reason": "end_turn", "stop_sequence": None}
         end = sse("message_delta", delta=stop, usage={"output_tokens": int(tokens)})
         start = sse("message_start", message=self.message())
-        return [start, BLOCK, PING, *[TOKEN] * int(tokens), BLOCK_STOP, end, MESSAGE_STOP]
+        return [start, BLOCK, PING, *[self.token] * int(tokens), BLOCK_STOP, end, MESSAGE_STOP]
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -111,7 +115,7 @@ class Exchange:
     async def send(self, *events: bytes) -> None:
         """Events, each in a chunk of its own, all in one write."""
         self.record["events"] += len(events)
-        self.record["tokens"] += sum(event is TOKEN for event in events)
+        self.record["tokens"] += sum(event is self.token for event in events)
         await self.send_bytes(*events)
 
     async def send_bytes(self, *pieces: bytes) -> None:
@@ -130,6 +134,9 @@ class Exchange:
 
     async def json(self, status: int, body: Json, **headers: str) -> None:
         await self.whole(status, json.dumps(body).encode(), "application/json", **headers)
+
+    def failure(self, code: int) -> Json:
+        return error(code, f"A scripted failure with {self.key}") if QUOTE in self.text else error(code)
 
     async def fail(self, code: int, failure: Json, **headers: str) -> None:
         await self.json(code, {"type": "error", "error": failure, "request_id": self.request_id}, **headers)
@@ -196,13 +203,19 @@ async def odd(extra: Callable[..., Iterable[bytes]], x: Exchange, after: float, 
 
 
 async def overloaded(x: Exchange) -> None:
-    await x.send(sse("error", error=error(529)))
+    await x.send(sse("error", error=x.failure(529)))
     await x.end()
 
 
 async def bad_chunk(x: Exchange) -> None:
     await x.write(b"zz\r\nnot a chunk\r\n")
     await x.fin()
+
+
+async def endless_pings(x: Exchange) -> None:
+    while True:
+        await x.send(PING)
+        await asyncio.sleep(0.1)
 
 
 async def pings(x: Exchange, every: float, seconds: float) -> None:
@@ -248,7 +261,7 @@ async def cut_bytes(x: Exchange, at: float, tokens: float) -> None:
 
 async def status(x: Exchange, code: float, retry: float) -> None:
     headers = {"retry_after": f"{retry:g}"} if retry >= 0 else {}
-    await x.fail(int(code), error(int(code)), **headers)
+    await x.fail(int(code), x.failure(int(code)), **headers)
 
 
 async def flaky(x: Exchange, times: float, code: float, retry: float) -> None:
@@ -271,6 +284,7 @@ SCENARIOS: dict[str, tuple[Play, dict[str, float]]] = {
     "hang": (Exchange.silence, {}),
     "headers_then_hang": (partial(broken, Exchange.silence), {"after": 0}),
     "stall": (partial(broken, Exchange.silence), {"after": 3}),
+    "ping_stall": (partial(broken, endless_pings), {"after": 3}),
     "pings": (pings, {"every": 1, "seconds": MAX_PINGS}),
     "drip": (drip, {"tokens": 4, "every": 0.01}),
     # cut
@@ -293,7 +307,9 @@ SCENARIOS: dict[str, tuple[Play, dict[str, float]]] = {
     # other answers
     "status": (status, {"code": 529, "retry": -1}),
     "flaky": (flaky, {"times": 1, "code": 529, "retry": -1}),
+    "html200": (lambda x: x.whole(200, HTML, "text/html"), {}),
     "html502": (lambda x: x.whole(502, HTML, "text/html"), {}),
+    "huge_head": (lambda x: x.whole(200, b"".join(x.events()), SSE, filler="x" * 1_000_000), {}),
     "redirect": (lambda x: x.whole(307, b"", "text/plain", location=f"{x.server.url}/redirected"), {}),
     "gzip": (gzipped, {"bomb": 0}),
 }

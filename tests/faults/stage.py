@@ -123,6 +123,12 @@ def thread_count(pid: int) -> int:
         return 0  # it has just ended
 
 
+def resident(pid: int) -> int:
+    """Bytes that a process has in memory."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def open_files(pid: int, idle: int) -> int:
     """The descriptors of a process, without its connections to port `idle` (a pool's, kept for the next request) and
     without the database's files (a fixed number of threads open theirs when they first work)."""

@@ -50,6 +50,12 @@ async def test_an_error_status_has_anthropics_type(client: httpx.AsyncClient, co
     assert response.headers["request-id"] == body["request_id"]
 
 
+async def test_an_error_quotes_the_key_if_it_is_told_to(client: httpx.AsyncClient) -> None:
+    for text in ("[fault:status code=500]", "[fault:error_event]"):
+        assert b"sk-ant-secret-abcd" in (await send(client, f"{text} [quote]")).content
+        assert b"sk-ant-secret-abcd" not in (await send(client, text)).content
+
+
 async def test_a_flaky_text_fails_so_often_and_then_succeeds(client: httpx.AsyncClient) -> None:
     text = "[fault:flaky times=2 code=503] one"
     assert [(await send(client, text)).status_code for _ in range(4)] == [503, 503, 200, 200]
@@ -160,6 +166,7 @@ async def test_a_huge_event_is_as_large_as_asked(client: httpx.AsyncClient) -> N
     ("scenario", "status", "kind", "body"),
     [
         ("html502", 502, "text/html", rb"<html>.*"),
+        ("html200", 200, "text/html", rb"<html>.*"),
         ("redirect", 307, "text/plain", rb""),
         ("empty", 200, "text/event-stream; charset=utf-8", rb""),
         ("whole_json", 200, "application/json", rb"\{.*\}"),
@@ -211,6 +218,12 @@ async def test_a_good_answer_has_its_tokens_and_ends(
     assert f'"model":"{model}"'.encode() in body
     record = await last(client)
     assert (record["ended"], record["bytes"], record["events"]) == ("finished", len(body), tokens + 6)
+
+
+async def test_an_answer_says_the_word_that_it_is_told(client: httpx.AsyncClient) -> None:
+    body = (await send(client, "[say:canary] [fault:ok tokens=3]")).content
+    assert (body.count(b'" canary"'), body.count(b" tok")) == (3, 0)
+    assert (await last(client))["tokens"] == 3
 
 
 async def test_unknown_events_surround_a_good_answer(client: httpx.AsyncClient) -> None:

@@ -138,10 +138,12 @@ async def test_it_runs_alone_with_every_scenario_and_stops_when_told() -> None:
         report = await ledger(client, "quiet=5")
         ends = {record["scenario"]: record["ended"] for record in report["requests"]}
         assert ends.keys() == SCENARIOS.keys()
+        del ends["huge_head"]  # it may be sent before the client gives up
         assert {name for name, end in ends.items() if end == "client_closed"} == {
             "hang",
             "headers_then_hang",
             "stall",
+            "ping_stall",
             "pings",
             "drip",
         }

@@ -11,6 +11,8 @@ model (`fault:stall-after-3`, `fault:stall-3`). Without either it is `ok`. scena
            ?quiet=S             waits until nothing is in flight, S seconds at most
     DELETE /__ledger            forgets everything, also how often `flaky` has failed
 
+`[say:WORD]` makes the answer of that word, `[quote]` has errors quote the key that came with the request.
+
 A request has n, marker (`[id:XXXX]` in its text), method, path, headers and key (of secrets the last 4 characters),
 body_bytes, model, stream, scenario, arguments, status, what was sent: events, bytes (of body), tokens, and its times:
 started, ended_at and closed_at, when it was noticed that the client hung up. ended is null in flight, or finished,
@@ -136,7 +138,8 @@ class Upstream:
         with suppress(ValueError):
             body = json.loads(data)
         record = self.record(method, target, headers, len(data))
-        x = reader.exchange = Exchange(self, writer, body if isinstance(body, dict) else {}, record)
+        key = headers.get("x-api-key", "")
+        x = reader.exchange = Exchange(self, writer, body if isinstance(body, dict) else {}, record, key)
         self.count(1)
         await self.play(x, method, path)
         if headers.get("connection") == "close":

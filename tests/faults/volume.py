@@ -15,11 +15,11 @@ import sys
 import time
 from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 from random import Random
 from urllib.parse import urlencode
 
 from tests.faults.report import Report, not_installed
+from tests.faults.stage import resident
 from tests.live import REPO, Server, until
 from tests.postgres import Postgres, binaries
 
@@ -111,7 +111,7 @@ def _measured(server: Server, console: Console, rounds: int, count: int, leeway:
 def _export(server: Server, console: Console, count: int, report: Report) -> None:
     (worker,) = server.workers()
     console.export(f"{LIST}export/?since=1h", "csv")  # what is loaded once is loaded
-    before = _memory(worker)
+    before = _megabytes(worker)
     for form in ("csv", "jsonl"):
         started = time.monotonic()
         taken = console.export(f"{LIST}export/?since=all", form)
@@ -146,7 +146,7 @@ class Taken:
         return self._sha256.hexdigest()
 
     def peak(self, worker: int, before: float) -> float:
-        return max(self.highest, _memory(worker)) - before
+        return max(self.highest, _megabytes(worker)) - before
 
 
 class Console:
@@ -207,7 +207,7 @@ class Console:
                 if not (part := answer.read(1 << 20)):
                     break
                 taken.add(part)
-                taken.highest = max(taken.highest, _memory(worker))
+                taken.highest = max(taken.highest, _megabytes(worker))
         taken.rows -= header
         return taken
 
@@ -230,8 +230,5 @@ def share(times: list[float], part: float) -> float:
     return sorted(times)[min(int(len(times) * part), len(times) - 1)]
 
 
-def _memory(pid: int) -> float:
-    """What a process has in memory, in MB."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+def _megabytes(pid: int) -> float:
+    return resident(pid) / 2**20

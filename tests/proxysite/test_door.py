@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from proxysite import sending
 from tenants import keys
 from tenants.values import Mode
 from tests import wire
@@ -274,6 +275,22 @@ async def test_a_client_that_stops_reading_and_leaves_is_let_go(stage: Stage) ->
     await visit.some.wait()
     visit.hang_up()
     await visit.done()
+    assert response.stream.closed.is_set()  # type: ignore[union-attr]
+    assert (await stage.record()).state == "cancelled"
+
+
+async def test_a_client_that_takes_nothing_and_stays_is_let_go_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(sending, "STUCK_SECONDS", 0.05)
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    response = wire.streamed(b"".join([wire.start(), *wire.text_block("Hel")[:2]]), never)
+    stage.play(response)
+    visit = stage.client.open("POST", "/v1/chat/completions", chat(stream=True))
+    visit.stall = asyncio.Event()
+    async with asyncio.timeout(5):
+        await visit.done()
     assert response.stream.closed.is_set()  # type: ignore[union-attr]
     assert (await stage.record()).state == "cancelled"
 
