@@ -34,8 +34,9 @@ class ChatCompletions(Inference):
 
 
 class Responses(Inference):
-    """POST responses."""
+    """POST responses, or one WebSocket for many of them."""
 
+    websocket = True
     dialect = RESPONSES
 
 

@@ -38,7 +38,7 @@ RESPONSES: dict[str, Param] = {
         Param(
             "previous_response_id",
             Verdict.REFUSED,
-            "Bridge stores no responses: send the whole conversation in `input`.",
+            "Bridge stores no responses: send the whole conversation in `input`. Over a WebSocket: its newest response's.",
         ),
         Param(
             "conversation", Verdict.REFUSED, "Bridge stores no conversations: send the whole conversation in `input`."
@@ -50,6 +50,8 @@ RESPONSES: dict[str, Param] = {
             (False,),
         ),
         Param("prompt", Verdict.REFUSED, "Prompts are stored at OpenAI; send `instructions` and `input`."),
+        Param("generate", Verdict.REFUSED, "Nothing can be prepared without an answer.", (True,)),
+        Param("stream_id", Verdict.REFUSED, "A connection answers one request at a time; open another."),
         Param("top_logprobs", Verdict.REFUSED, "Anthropic's API reports no log probabilities.", (0,)),
         Param("truncation", Verdict.IGNORED, "A conversation that is too long is an error.", ("disabled",)),
         Param("service_tier", Verdict.ADAPTED, "`auto`, `default`, `priority`; others are ignored."),
