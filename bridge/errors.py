@@ -79,6 +79,7 @@ KINDS: dict[str, Kind] = {
     "upstream_error": Kind(502, "server_error", "upstream_error"),
     "upstream_unreachable": Kind(502, "server_error", "upstream_unreachable"),
     "upstream_truncated": Kind(502, "server_error", "upstream_truncated"),
+    "not_compacted": Kind(502, "server_error", "compaction_failed"),
     "upstream_malformed": Kind(502, "server_error", "upstream_malformed"),
     "upstream_auth": Kind(503, "server_error", "upstream_auth_error"),
     "upstream_billing": Kind(503, "server_error", "upstream_billing_error"),

@@ -57,7 +57,10 @@ class ResponsesQuestion(TranslatedQuestion[responses.Reading]):
         return ResponseTold(self._response(tally, created), self._each()[0], self._keep)
 
     def whole(self, tally: Tally, created: int) -> ResponseWhole:
-        return ResponseWhole(self._response(tally, created), self._each()[0])
+        return ResponseWhole(self._response(tally, created), self._each()[0], self._resource)
+
+    def _resource(self, response: Response) -> dict[str, Any]:
+        return response.resource()
 
     def _keep(self, response: Response) -> None:
         """What was said and answered, where a next request may go on from it."""
@@ -118,18 +121,20 @@ class ResponseTold(_Telling):
 
 
 class ResponseWhole(_Telling):
-    """What the events amount to is what the last of them would hold."""
+    """What the events amount to is what the last of them would hold; `resource` is what is told of it."""
 
-    def __init__(self, response: Response, rewriters: list[Rewriter]) -> None:
+    def __init__(
+        self, response: Response, rewriters: list[Rewriter], resource: Callable[[Response], dict[str, Any]]
+    ) -> None:
         super().__init__(rewriters)
-        self._response = response
+        self._response, self._resource = response, resource
 
     def feed(self, events: list[Event], frames: list[Frame]) -> None:
         for event in self._made(events):
             self._response.feed(event)
 
     def write(self) -> bytes:
-        return msgspec.json.encode(self._response.resource())
+        return msgspec.json.encode(self._resource(self._response))
 
 
 RESPONSES = ResponsesDialect()

@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 from bridge import listing, pipeline
 from bridge.api import ApiRequest, AsyncAPIView
 from bridge.chat import CHAT
+from bridge.compaction_api import COMPACTION
 from bridge.completions import COMPLETIONS
 from bridge.dialects import checks
 from bridge.dialects.messages import MESSAGES
@@ -38,6 +39,12 @@ class Responses(Inference):
 
     websocket = True
     dialect = RESPONSES
+
+
+class Compaction(Inference):
+    """POST responses/compact: a conversation made shorter."""
+
+    dialect = COMPACTION
 
 
 class Completions(Inference):

@@ -23,6 +23,7 @@ ROLES = {"user": "user", "assistant": "assistant", "system": "system", "develope
 THOUGHTS = ("thinking", "redacted_thinking")
 _CALLS = ("function_call", "custom_tool_call")
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
+SUMMARY = "The conversation before this was made shorter. Its summary:"
 # Our own items that say nothing the model needs again.
 _TOLD = ("web_search_call",)
 
@@ -101,6 +102,14 @@ class Items:
         self._receipt.add("input.reasoning", "dropped")
         return None
 
+    def _compaction(self, item: Item, path: str) -> Message | None:
+        """A summary of ours stands for what it was made of."""
+        summary = sealing.unpack_summary(item.get("encrypted_content"), self._seal)
+        if summary is not None:
+            return Message("user", [content.text_block(f"{SUMMARY}\n\n{summary}")])
+        self._receipt.add("input.compaction", "dropped")
+        return None
+
     def _more_tools(self, item: Item, path: str) -> None:
         given = item.get("tools") or []
         if not isinstance(given, list):
@@ -126,6 +135,7 @@ class Items:
         "function_call_output": _output,
         "custom_tool_call_output": _output,
         "reasoning": _reasoning,
+        "compaction": _compaction,
         "additional_tools": _more_tools,
         "tool_search_output": _more_tools,
     }

@@ -37,8 +37,8 @@ RESPONSES: dict[str, Param] = {
         Param("store", Verdict.IGNORED, "Bridge stores no responses; the answer says `store: false`.", (False,)),
         Param(
             "previous_response_id",
-            Verdict.REFUSED,
-            "Bridge stores no responses: send the whole conversation in `input`. Over a WebSocket: its newest response's.",
+            Verdict.ADAPTED,
+            "Over a WebSocket: its newest response. Else a 400: Bridge stores none; send the conversation in `input`.",
         ),
         Param(
             "conversation", Verdict.REFUSED, "Bridge stores no conversations: send the whole conversation in `input`."
