@@ -210,7 +210,8 @@ class Socket:
         return {"type": "http.disconnect"}
 
     async def _tell(self, message: Any) -> None:
-        """What the door sends. Comments, which keep a connection alive, are no events."""
+        """What the door sends. Comments, which keep a connection alive, are no events. An answer that breaks has one
+        end, `response.failed`: with the `error` before it, a client would take that for the end of a next answer."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
             told = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
@@ -220,8 +221,8 @@ class Socket:
             await self._say(_failed(self._status, error, self._headers))
         else:
             for frame in message["body"].split(b"\n\n"):
-                _, _, data = frame.partition(b"\ndata: ")
-                if data:
+                kind, _, data = frame.partition(b"\ndata: ")
+                if data and kind != b"event: error":
                     await self._say(self._with_headers(data))
 
     def _with_headers(self, event: bytes) -> bytes:

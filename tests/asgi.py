@@ -152,12 +152,13 @@ class Talk:
         return await self.answer(start)
 
     async def answer(self, start: int = 0) -> list[dict[str, Any]]:
-        """The events from there on, up to the end of an answer or the connection."""
-        while not self.closed and not any(event["type"] in ENDS for event in self.said[start:]):
-            self.some.clear()
-            async with asyncio.timeout(10):
+        """The events from there on, up to the end of an answer."""
+        async with asyncio.timeout(10):
+            while not (ends := [n for n, event in enumerate(self.said) if n >= start and event["type"] in ENDS]):
+                assert not self.closed, self.closed
+                self.some.clear()
                 await self.some.wait()
-        return self.said[start:]
+        return self.said[start : ends[0] + 1]
 
     def hang_up(self) -> None:
         self._messages.put_nowait({"type": "websocket.disconnect", "code": 1006})
@@ -169,6 +170,8 @@ class Talk:
 
     async def _send(self, message: Any) -> None:
         match message["type"]:
+            case "websocket.accept":
+                return
             case "websocket.send":
                 self.said.append(msgspec.json.decode(message["text"]))
             case "websocket.close":
