@@ -34,7 +34,7 @@ def read(given: Any, seal: Seal) -> responses.Reading:
     said = body.get("input")
     if isinstance(said, str):
         said = [_message(said)]
-    if isinstance(said, list):
+    if said and isinstance(said, list):
         body["input"] = [*said, _message(ASKED)]
     if body.get("tools"):
         body["tool_choice"] = "none"
