@@ -28,6 +28,11 @@ class BridgeWebSocket(websocket.WebSocketProtocol):  # type: ignore[misc]
         self._counted = 0
         self._over = False
 
+    @property
+    def unheard(self) -> bool:
+        """Whether the client has not answered that this side closes, as one does that is still sending."""
+        return bool(self._close_sent and not self._close_received)
+
     async def run(self) -> None:
         try:
             await super().run()

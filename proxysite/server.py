@@ -82,9 +82,11 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
         self.data_received(early)
 
     def _close_transport(self) -> None:
-        """Closes, but not on a client that is still sending a body which was refused unread: closing then would reset
-        the connection, and most clients would never see why. The rest is thrown away for a while."""
+        """Closes, but not on a client that is still sending what was refused unread, a body or a message: closing then
+        would reset the connection, and most clients would never see why. The rest is thrown away for a while."""
         unread = self._body_receiver is not None and not self._body_receiver._complete
+        if self._websocket is not None:
+            unread = self._websocket.unheard and not self.transport.is_closing()
         if not unread or self._closed or self._lingers is not None or not self.transport.can_write_eof():
             super()._close_transport()
             return
