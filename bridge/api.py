@@ -42,7 +42,8 @@ class ApiRequest(Request):
     def asked(self, model_in_url: str | None = None) -> Asked:
         """What a dialect reads. Raises ApiError (400) if the body is not JSON."""
         request_id, seal = self._request.request_id, self.services.seal(self.caller)  # type: ignore[attr-defined]
-        return Asked(self.data, self._header, request_id, model_in_url, seal)
+        chain = self._request.scope.get("bridge.chain")  # type: ignore[attr-defined]
+        return Asked(self.data, self._header, request_id, model_in_url, seal, chain)
 
     def _header(self, name: str) -> str:
         value: str = self._request.META.get(f"HTTP_{name.upper().replace('-', '_')}", "")
@@ -53,12 +54,13 @@ class AsyncAPIView(APIView):
     """A DRF view with asynchronous handlers that return an HttpResponse or something to encode as JSON.
 
     `needs_key`: the door refuses requests without a known key. `inference`: they are counted, limited and recorded.
-    `dialect`: what is spoken here, by errors too, the door's own among them.
+    `dialect`: what is spoken here, by errors too, the door's own among them. `websocket`: it may be asked over one.
     """
 
     view_is_async = True
     needs_key = True
     inference = False
+    websocket = False
     dialect: Dialect = CHAT
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]

@@ -71,7 +71,8 @@ _RESPONSES = """
 | `reasoning` with the `encrypted_content` of an earlier answer of Bridge's | the signed thinking, unchanged; another's, or a summary alone, is left out (`input.reasoning=dropped`) |
 | `additional_tools`, `tool_search_output` | their tools, beside those of `tools` |
 | `item_reference` | to thinking or to words before a call: left out (`input.item_reference=dropped`); to an answer: a 400, for Bridge stores none |
-| items of OpenAI's own tools, `compaction`, unknown ones | left out (`input.NAME=dropped`) |
+| `compaction` from `responses/compact` here | its summary; another's is left out (`input.compaction=dropped`) |
+| items of OpenAI's own tools, unknown ones | left out (`input.NAME=dropped`) |
 
 ### Tools
 
@@ -90,6 +91,30 @@ thinking, sealed for this tenant), `message`, `function_call`, `custom_tool_call
 `max_output_tokens` (max_tokens, context window) or `content_filter` (refusal, which is also a `refusal` part), else `completed`.
 A stream that breaks ends with an `error` event and `response.failed`, never with `response.completed`; long silences are filled with
 `response.in_progress`. Nothing is stored: `store` is `false` in every answer, and there is nothing to `GET`.
+
+### WebSocket mode
+
+A WebSocket at the same address (`wss://…/v1/responses`, the key in the handshake's headers) takes `response.create` messages,
+each a request as above, and tells each answer's events as text. One is answered at a time; up to 16 wait, of 32 MB together.
+
+* `previous_response_id` goes on from the newest response of the connection, which is kept in memory until it ends, up to 32 MB.
+  Any other, and one that a failed request has named, is `previous_response_not_found`: send the whole conversation. An output
+  whose call is not in the conversation is a 400 there.
+* A refusal is an event, `{"type": "error", "status": …, "error": {…}}`, with the `headers` that HTTP would have
+  (`x-request-id`, `retry-after`, limits); the first event of an answer has them too, `x-bridge-compat` among them. An answer that breaks
+  ends with `response.failed` alone.
+* `stream`, `stream_options` and `Idempotency-Key` have no meaning there; `generate: false` and `stream_id` (several answers at a
+  time) are a 400.
+* A connection ends after 60 minutes (`websocket_connection_limit_reached`), after 10 without a message (1000), when its key
+  is not accepted any more (1008), when more waits than may (1008), and when the gateway restarts (1012, after the answer).
+
+### Compaction
+
+`POST /v1/responses/compact` has the model summarise the conversation, a request like any other in limits, price and record. The
+answer has the user's messages as they were and one `compaction` item, whose `encrypted_content` is the summary, sealed for the tenant:
+send both instead of what they stand for. Claude's summary is text, no hidden state: what it left out is gone. A summary of more
+than 16,384 tokens, or a refusal, is a 502 (`compaction_failed`), and costs what it cost. Of its parameters `model`, `input`,
+`instructions` and `tools` matter; `previous_response_id` is a 400. `context_management` does not compact on its own.
 """
 
 

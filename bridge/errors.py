@@ -46,6 +46,7 @@ KINDS: dict[str, Kind] = {
     "rejected_upstream": Kind(400, _INVALID, None),
     "context_length_exceeded": Kind(400, _INVALID, "context_length_exceeded"),
     "previous_response": Kind(400, _INVALID, "previous_response_not_found"),
+    "connection_expired": Kind(400, _INVALID, "websocket_connection_limit_reached"),
     "bad_header": Kind(400, _INVALID, "invalid_header"),
     "idempotency_key_reused": Kind(400, _INVALID, "idempotency_key_reused"),
     # who is asking
@@ -78,6 +79,7 @@ KINDS: dict[str, Kind] = {
     "upstream_error": Kind(502, "server_error", "upstream_error"),
     "upstream_unreachable": Kind(502, "server_error", "upstream_unreachable"),
     "upstream_truncated": Kind(502, "server_error", "upstream_truncated"),
+    "not_compacted": Kind(502, "server_error", "compaction_failed"),
     "upstream_malformed": Kind(502, "server_error", "upstream_malformed"),
     "upstream_auth": Kind(503, "server_error", "upstream_auth_error"),
     "upstream_billing": Kind(503, "server_error", "upstream_billing_error"),

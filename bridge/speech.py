@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bridge.catalog import Model
+from bridge.chains import Chain
 from bridge.dialects.sealing import NO_SEAL, Seal
 from bridge.errors import ApiError
 from bridge.receipt import Receipt
@@ -32,6 +33,7 @@ class Asked:
     request_id: str
     model_in_url: str | None = None
     seal: Seal = NO_SEAL  # of the caller's tenant, for what its clients carry for us
+    chain: Chain | None = None  # of the WebSocket that it came over
 
 
 class Tally(Protocol):

@@ -35,6 +35,7 @@ payloads_lost = Gauge(
     "bridge_payloads_lost", "Payloads that were to be kept and could not be", multiprocess_mode="livesum"
 )
 in_flight = Gauge("bridge_in_flight", "Requests being served", multiprocess_mode="livesum")
+websockets = Gauge("bridge_websockets", "WebSockets that are open", multiprocess_mode="livesum")
 
 _TOKEN_CLASSES = {
     "input_tokens": "input",

@@ -12,6 +12,7 @@ endpoints = [
     path("engines/<path:model>/chat/completions", views.ChatCompletions.as_view()),
     path("openai/deployments/<path:model>/chat/completions", views.ChatCompletions.as_view()),
     path("responses", views.Responses.as_view()),
+    path("responses/compact", views.Compaction.as_view()),
     path("responses/input_tokens", views.InputTokens.as_view()),
     path("completions", views.Completions.as_view()),
     path("engines/<path:model>/completions", views.Completions.as_view()),

@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 from bridge import listing, pipeline
 from bridge.api import ApiRequest, AsyncAPIView
 from bridge.chat import CHAT
+from bridge.compaction_api import COMPACTION
 from bridge.completions import COMPLETIONS
 from bridge.dialects import checks
 from bridge.dialects.messages import MESSAGES
@@ -34,9 +35,16 @@ class ChatCompletions(Inference):
 
 
 class Responses(Inference):
-    """POST responses."""
+    """POST responses, or one WebSocket for many of them."""
 
+    websocket = True
     dialect = RESPONSES
+
+
+class Compaction(Inference):
+    """POST responses/compact: a conversation made shorter."""
+
+    dialect = COMPACTION
 
 
 class Completions(Inference):

@@ -1,6 +1,6 @@
 """The composition root: two doors, and what lives as long as a worker does.
 
-/v1/…, /models, /healthz, …   the API door (door.py)
+/v1/…, /models, /healthz, …   the API door (door.py), also by way of a WebSocket (websocket.py)
 /, /admin/, /static/          stock Django with its middleware
 """
 
@@ -35,6 +35,7 @@ from bridge.upstream_network import network_transport  # noqa: E402
 from proxysite.door import ApiDoor, Receive, Scope  # noqa: E402
 from proxysite.sending import Send  # noqa: E402
 from proxysite.site_key import SiteKey  # noqa: E402
+from proxysite.websocket import Sockets, accepts  # noqa: E402
 from tenants import pricing, witness  # noqa: E402
 from tenants.alert_sender import AlertSender  # noqa: E402
 from tenants.budgets import Budgets  # noqa: E402
@@ -65,6 +66,7 @@ class Application:
 
     def __init__(self) -> None:
         self._api = ApiDoor(self.unready)
+        self._sockets = Sockets(self._api)
         self._console = ASGIHandler()
         self._tasks: list[asyncio.Task[None]] = []
         self._migrated = False
@@ -77,7 +79,11 @@ class Application:
             console = path == "/" or path == "/admin" or path.startswith(("/admin/", "/static/"))
             await (self._console if console else self._api)(scope, receive, send)  # type: ignore[arg-type]
         else:
-            await send({"type": "websocket.close"})
+            await self._sockets(scope, receive, send)
+
+    def accepts_websocket(self, path: str) -> bool:
+        """Elsewhere the wish for one is ignored: it is answered as the request that it also is."""
+        return accepts(path)
 
     async def unready(self) -> str:
         """Why this worker should not get traffic; empty when it should."""
@@ -96,6 +102,7 @@ class Application:
         left = max(grace - DRAIN_MARGIN, 0)
         if not self._api.draining:
             self._api.draining = True
+            self._sockets.drain()
             asyncio.get_running_loop().call_later(left, self._api.drain)
         return left
 
@@ -170,6 +177,7 @@ class Application:
             telemetry.journal_failures.set(self._journal.failures)
             telemetry.payloads_lost.set(self._payloads.lost)
             telemetry.in_flight.set(len(self._api.live))
+            telemetry.websockets.set(len(self._sockets.open))
             await asyncio.sleep(1)
 
     async def _close(self) -> None:

@@ -18,6 +18,13 @@ _REMEDIES = {
 }
 
 
+def refuse_entry(caller: Caller, address: str | None) -> None:
+    """Raises ApiError (401, 403) for a known key that may not be used, or not from this address."""
+    refuse_barred(caller)
+    if caller.networks:
+        refuse_address(caller, address)
+
+
 def refuse_barred(caller: Caller) -> None:
     """Raises ApiError (401) for a key that is revoked, suspended or past its end."""
     if caller.barred:

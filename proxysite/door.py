@@ -38,7 +38,7 @@ from bridge.responses import EventStream, error_response
 from bridge.speech import Dialect
 from bridge.tape import Tape
 from proxysite import cors, encodings
-from proxysite.barred import refuse_address, refuse_barred
+from proxysite.barred import refuse_entry
 from proxysite.headers import Credentials, Headers, read_headers, remote_address
 from proxysite.sending import Send, send_stream
 from tenants import ids
@@ -53,7 +53,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 URLCONF = "proxysite.api_urls"
-SLOWEST_BODY = 64 * 1024  # bytes a second
 
 
 class Gone(Exception):
@@ -198,7 +197,7 @@ class ApiDoor(ASGIHandler):
 
     async def _guarded(self, exchange: Exchange) -> HttpResponseBase:
         scope = exchange.scope
-        match = _resolve(scope["path"])
+        match = resolve(scope["path"])
         view: type[AsyncAPIView] | None = getattr(match and match.func, "cls", None)
         if view is not None:
             exchange.dialect = view.dialect
@@ -211,12 +210,10 @@ class ApiDoor(ASGIHandler):
             return cors.preflight(headers.origin, headers.requested_headers)
         _refuse_method(view, scope["path"], scope["method"])
         if view.needs_key:
-            caller = await self._identify(headers.credentials)
+            caller = await self.identify(headers.credentials)
             if view.inference:
                 self._admit(exchange, caller)
-            refuse_barred(caller)
-            if caller.networks:
-                refuse_address(caller, exchange.address)
+            refuse_entry(caller, exchange.address)
         else:
             caller = None
         body = await self._body(exchange) if scope["method"] == "POST" else b""
@@ -236,7 +233,7 @@ class ApiDoor(ASGIHandler):
             self._buffered -= len(body)
         return response
 
-    async def _identify(self, credentials: Credentials) -> Caller:
+    async def identify(self, credentials: Credentials) -> Caller:
         """Who is asking. Raises ApiError: 401 without a known key, 503 when nobody can tell."""
         if credentials.key is None and not credentials.theirs:
             telemetry.unidentified.labels(credentials.reason).inc()
@@ -281,7 +278,7 @@ class ApiDoor(ASGIHandler):
         self.live.add(exchange)
         self._services.fairness.arrived(caller.tenant_id)
         if len(self.live) > settings.MAX_IN_FLIGHT:
-            raise _overloaded()
+            raise overloaded()
 
     async def _body(self, exchange: Exchange) -> bytes:
         """The whole body, in memory, within its limits of size and time. Raises ApiError or Gone."""
@@ -294,7 +291,7 @@ class ApiDoor(ASGIHandler):
             raise _too_large()
         held: list[bytes] = []
         try:
-            async with asyncio.timeout(settings.BODY_SECONDS + headers.content_length / SLOWEST_BODY):
+            async with asyncio.timeout(settings.BODY_SECONDS + headers.content_length / settings.SLOWEST_BODY):
                 await self._hold(exchange.arriving(), held)
                 if encoding in encodings.SUPPORTED:
                     await self._decode(encoding, held)
@@ -315,7 +312,7 @@ class ApiDoor(ASGIHandler):
             if size > settings.MAX_BODY_BYTES:
                 raise _too_large()
             if self._buffered > settings.MAX_BUFFERED_BYTES:
-                raise _overloaded()
+                raise overloaded()
 
     async def _decode(self, encoding: str, held: list[bytes]) -> None:
         """Puts the body as it was in the place of what arrived. The bounds are the same: a bomb ends at them."""
@@ -365,7 +362,7 @@ _NOT_HERE = {
     "audio": "Claude neither hears nor speaks.",
     "files": "Send files inside the request (file_data).",
     "fine_tuning": "Anthropic has no fine-tuning.",
-    "responses": "This gateway stores no responses: there is nothing to read, cancel or compact.",
+    "responses": "This gateway stores no responses: there is nothing to read or cancel.",
     "conversations": "This gateway stores no conversations.",
     "batches": "Batches are not supported by this gateway.",
 }
@@ -377,7 +374,7 @@ def _why_not(path: str) -> str:
 
 
 @functools.lru_cache(1024)
-def _resolve(path: str) -> ResolverMatch | None:
+def resolve(path: str) -> ResolverMatch | None:
     """Paths repeat: resolving one costs more than the rest of the door. Double and trailing slashes mean nothing."""
     plain = "/" + "/".join(part for part in path.split("/") if part)
     try:
@@ -391,6 +388,6 @@ def _too_large() -> ApiError:
     return ApiError("too_large", f"The request body is larger than {limit} MB.", retry=False)
 
 
-def _overloaded() -> ApiError:
+def overloaded() -> ApiError:
     text = "The gateway is handling as much as it can, please try again shortly."
     return ApiError("overloaded_here", text, headers={"retry-after": "1"})

@@ -16,10 +16,12 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from gunicorn.arbiter import Arbiter
+from gunicorn.asgi import websocket
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.glogging import Logger
 from gunicorn.workers import gasgi
 
+from proxysite.frames import BridgeWebSocket
 from tenants.ids import uuid7
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
@@ -80,9 +82,11 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
         self.data_received(early)
 
     def _close_transport(self) -> None:
-        """Closes, but not on a client that is still sending a body which was refused unread: closing then would reset
-        the connection, and most clients would never see why. The rest is thrown away for a while."""
+        """Closes, but not on a client that is still sending what was refused unread, a body or a message: closing then
+        would reset the connection, and most clients would never see why. The rest is thrown away for a while."""
         unread = self._body_receiver is not None and not self._body_receiver._complete
+        if self._websocket is not None:
+            unread = self._websocket.unheard and not self.transport.is_closing()
         if not unread or self._closed or self._lingers is not None or not self.transport.can_write_eof():
             super()._close_transport()
             return
@@ -94,8 +98,16 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
         self.worker.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _is_websocket_upgrade(self, request: Any) -> bool:
-        """Never: a server may ignore the wish to upgrade, and the API's clients can read the answer of its door."""
-        return False
+        """Only where there is one: a server may ignore the wish, and the API's clients can read its door's answer."""
+        wanted: bool = self.app.accepts_websocket(request.path) and super()._is_websocket_upgrade(request)
+        return wanted
+
+    async def _handle_websocket(self, request: Any, sockname: Any, peername: Any) -> None:
+        """What came with the handshake came before it was answered: no client may send that (RFC 6455, 4.1)."""
+        if self._early:
+            self._send_error_response(400, "The handshake must be answered before anything is sent.")
+            return
+        await super()._handle_websocket(request, sockname, peername)
 
     def close_if_idle(self, silent: bool = False) -> None:
         """Ends a kept-alive connection that waits for its next request; `silent`: or has not made its first yet."""
@@ -118,6 +130,7 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
 
 ASGIProtocol._check_h1c_protocol_available()  # kept on the base class, where its own code looks for the answer
 gasgi.ASGIProtocol = BridgeProtocol  # the worker names its protocol class at module level only
+websocket.WebSocketProtocol = BridgeWebSocket  # and that one its
 
 
 class BridgeWorker(gasgi.ASGIWorker):  # type: ignore[misc]
@@ -179,6 +192,7 @@ graceful_timeout = settings.DRAIN_SECONDS
 keepalive = 75
 backlog = 2048
 worker_connections = 10_000
+websocket_max_message_size = settings.MAX_BODY_BYTES
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 32 * 1024

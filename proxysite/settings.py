@@ -94,7 +94,8 @@ MODELS_PAGE_SIZE = env.integer("MODELS_PAGE_SIZE", 20, 1, 1000)
 METRICS_TOKEN = env.read("METRICS_TOKEN")
 MAX_BODY_BYTES = 32 * 1024 * 1024  # Anthropic's own limit for a Messages request
 MAX_BUFFERED_BYTES = 256 * 1024 * 1024  # request bodies held by one worker at a time
-BODY_SECONDS = 30  # to send a body, plus what 64 KB/s allows for its size
+BODY_SECONDS = 30  # to send a body, plus what this many bytes a second allow for its size
+SLOWEST_BODY = 64 * 1024
 
 REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
 INSTANCES = env.integer("INSTANCES", 1, 1, 10_000)

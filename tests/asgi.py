@@ -95,6 +95,10 @@ class Client:
         pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in raw.items()]
         return Visit(self.app, method, path, pairs, content)
 
+    def talk(self, path: str = "/v1/responses", **headers: str) -> Talk:
+        raw = {"host": "localhost", **({"authorization": f"Bearer {self.key}"} if self.key else {}), **headers}
+        return Talk(self.app, path, [(name.replace("_", "-").encode(), raw[name].encode("latin-1")) for name in raw])
+
     async def get(self, path: str, **headers: str) -> Got:
         return await self.open("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()}).done()
 
@@ -107,3 +111,77 @@ class Client:
 
 def chat(text: str = "Hello", **more: Any) -> dict[str, Any]:
     return {"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": text}], **more}
+
+
+class Talk:
+    """A WebSocket under way. `said`: the events so far; `closed`: the code and the reason it was closed with."""
+
+    def __init__(self, app: Any, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.refused = Got()  # what answered the handshake, if it was not accepted
+        self.closed: tuple[int, str] | None = None
+        self.some = asyncio.Event()  # an event has been sent
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._messages.put_nowait({"type": "websocket.connect"})
+        scope = {
+            "type": "websocket",
+            "http_version": "1.1",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "ws",
+            "headers": headers,
+            "client": ("127.0.0.1", 50000),
+            "server": ("127.0.0.1", 5000),
+            "subprotocols": [],
+        }
+        self.task = asyncio.create_task(app(scope, self._messages.get, self._send))
+
+    def say(self, message: Any) -> None:
+        text = message if isinstance(message, str) else msgspec.json.encode(message).decode()
+        self._messages.put_nowait({"type": "websocket.receive", "text": text})
+
+    def create(self, text: Any = "Hello", **more: Any) -> None:
+        self.say({"type": "response.create", "model": "claude-sonnet-5-5", "input": text, **more})
+
+    async def ask(self, text: Any = "Hello", **more: Any) -> list[dict[str, Any]]:
+        """The events of one answer."""
+        start = len(self.said)
+        self.create(text, **more)
+        return await self.answer(start)
+
+    async def answer(self, start: int = 0) -> list[dict[str, Any]]:
+        """The events from there on, up to the end of an answer."""
+        async with asyncio.timeout(10):
+            while not (ends := [n for n, event in enumerate(self.said) if n >= start and event["type"] in ENDS]):
+                assert not self.closed, self.closed
+                self.some.clear()
+                await self.some.wait()
+        return self.said[start : ends[0] + 1]
+
+    def hang_up(self) -> None:
+        self._messages.put_nowait({"type": "websocket.disconnect", "code": 1006})
+
+    async def done(self) -> Talk:
+        async with asyncio.timeout(10):
+            await self.task
+        return self
+
+    async def _send(self, message: Any) -> None:
+        match message["type"]:
+            case "websocket.accept":
+                return
+            case "websocket.send":
+                self.said.append(msgspec.json.decode(message["text"]))
+            case "websocket.close":
+                self.closed = (message["code"], message["reason"])
+            case "websocket.http.response.start":
+                self.refused.status = message["status"]
+                self.refused.headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
+            case "websocket.http.response.body":
+                self.refused.parts.append(message["body"])
+        self.some.set()
+
+
+ENDS = ("response.completed", "response.incomplete", "response.failed", "error")

@@ -1,10 +1,12 @@
 """Responses → Messages: reading a request. Its answer, whole or streamed, is responses_answer.
 
-Shapes: openai-python `types/responses/response_create_params.py`. Nothing is stored: a request brings its history.
+Shapes: openai-python `types/responses/response_create_params.py`. Nothing is stored: a request brings its history, or
+goes on from what the WebSocket that it came over has heard.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +19,14 @@ from bridge.errors import ApiError
 from bridge.receipt import Receipt
 
 Body = dict[str, Any]
+Take = Callable[[str], list[Body] | None]
 
 # What `include` may name and gets; anything else that it names is noted as ignored.
 _INCLUDED = frozenset({"reasoning.encrypted_content", "web_search_call.action.sources"})
+
+
+def nothing_kept(identifier: str) -> None:
+    """No response can be gone on from by its id."""
 
 
 @dataclass(slots=True)
@@ -37,7 +44,7 @@ class ResponseShape:
 @dataclass(slots=True)
 class Reading:
     """As chat's: `request` is a Messages request that still asks for what its model may refuse. `display`: whether the
-    client wants to see the thinking."""
+    client wants to see the thinking. `said`: all items of the conversation."""
 
     request: Body
     stream: bool
@@ -46,20 +53,21 @@ class Reading:
     plain_json: bool
     display: str
     receipt: Receipt
+    said: list[Body]
     choices: int = 1
     betas: tuple[str, ...] = ()
 
 
-def read(body: Any, seal: Seal = NO_SEAL) -> Reading:
-    """The request in the house language. Raises ApiError (400)."""
+def read(body: Any, seal: Seal = NO_SEAL, take: Take = nothing_kept) -> Reading:
+    """The request in the house language. `take` gives the items up to an earlier response. Raises ApiError (400)."""
     receipt = Receipt()
     body = reading.present(body)
-    _refuse_stored(body)
+    before = _before(body, take)
     reading.judge(body, RESPONSES, receipt)
     request: Body = {"model": reading.model(body)}
     names, places = Names(), Places()
     items = responses_items.Items(names, places, seal, receipt)
-    messages = items.read(body.get("input"))
+    messages = items.read(body.get("input"), before)
     text = checks.an_object(body.get("text", {}), "text")
     allowance = schema.Allowance()
     wanted = tools.read_form(text.get("format"), "text.format", receipt, allowance)
@@ -83,18 +91,25 @@ def read(body: Any, seal: Seal = NO_SEAL) -> Reading:
     shape = ResponseShape(
         _echo(body), names, places, offered.custom, "web_search_call.action.sources" in included, seal
     )
-    return Reading(request, stream, reading.end_user(body), shape, bool(wanted.instruction), display, receipt)
+    return Reading(
+        request, stream, reading.end_user(body), shape, bool(wanted.instruction), display, receipt, items.said
+    )
 
 
-def _refuse_stored(body: Body) -> None:
-    """Answers are not kept, so none can be built on by its id. Raises ApiError (400), with the code clients know."""
+def _before(body: Body, take: Take) -> list[Body]:
+    """The items that this request goes on from: over HTTP none, over a WebSocket those of its newest response. Raises
+    ApiError (400), with the code that clients know, for any other."""
     previous = body.get("previous_response_id")
-    if previous is not None:
+    if previous is None:
+        return []
+    items = take(checks.a_string(previous, "previous_response_id"))
+    if items is None:
         text = (
             f"Previous response with id '{str(previous)[:80]}' not found: this gateway stores no responses. Send the "
             "whole conversation in 'input', with the output items of earlier answers, and 'store': false."
         )
         raise ApiError("previous_response", text, "previous_response_id")
+    return items
 
 
 def _display(body: Body, request: Body) -> str:
@@ -124,6 +139,7 @@ def _echo(body: Body) -> Body:
     reasoning, text = body.get("reasoning", {}), body.get("text", {})
     instructions, parallel = body.get("instructions"), body.get("parallel_tool_calls", True)
     return {
+        "previous_response_id": body.get("previous_response_id"),
         "instructions": instructions if isinstance(instructions, str) else None,
         "max_output_tokens": body.get("max_output_tokens"),
         "max_tool_calls": body.get("max_tool_calls"),

@@ -120,7 +120,6 @@ class Response:
             "object": "response",
             "created_at": self._created,
             "model": model,
-            "previous_response_id": None,
             "store": False,
             "background": False,
             "truncation": "disabled",

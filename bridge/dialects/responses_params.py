@@ -37,8 +37,8 @@ RESPONSES: dict[str, Param] = {
         Param("store", Verdict.IGNORED, "Bridge stores no responses; the answer says `store: false`.", (False,)),
         Param(
             "previous_response_id",
-            Verdict.REFUSED,
-            "Bridge stores no responses: send the whole conversation in `input`.",
+            Verdict.ADAPTED,
+            "Over a WebSocket: its newest response. Else a 400: Bridge stores none; send the conversation in `input`.",
         ),
         Param(
             "conversation", Verdict.REFUSED, "Bridge stores no conversations: send the whole conversation in `input`."
@@ -50,6 +50,8 @@ RESPONSES: dict[str, Param] = {
             (False,),
         ),
         Param("prompt", Verdict.REFUSED, "Prompts are stored at OpenAI; send `instructions` and `input`."),
+        Param("generate", Verdict.REFUSED, "Nothing can be prepared without an answer.", (True,)),
+        Param("stream_id", Verdict.REFUSED, "A connection answers one request at a time; open another."),
         Param("top_logprobs", Verdict.REFUSED, "Anthropic's API reports no log probabilities.", (0,)),
         Param("truncation", Verdict.IGNORED, "A conversation that is too long is an error.", ("disabled",)),
         Param("service_tier", Verdict.ADAPTED, "`auto`, `default`, `priority`; others are ignored."),

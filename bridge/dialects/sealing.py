@@ -1,6 +1,7 @@
-"""Signed thinking as the text that a client carries for us (`encrypted_content`): sealed, versioned, nothing stored.
+"""What a client carries for us as a text (`encrypted_content`): signed thinking, and summaries of conversations.
+Sealed, versioned, nothing stored.
 
-What seals is handed in: this knows only how blocks are packed. A text that does not open is no thinking of ours.
+What seals is handed in: this knows only what is packed, and how. A text that does not open is none of ours.
 """
 
 from __future__ import annotations
@@ -40,11 +41,27 @@ def pack(blocks: list[dict[str, Any]], seal: Seal) -> str | None:
 
 def unpack(text: Any, seal: Seal) -> list[dict[str, Any]]:
     """The blocks, unchanged; none if it is another's text, or no text."""
+    given = _opened(text, seal)
+    return [block for one in given if (block := content.signed(one))] if isinstance(given, list) else []
+
+
+def pack_summary(summary: str, seal: Seal) -> str:
+    """A summary is an object and thinking a list: the one never opens as the other."""
+    return VERSION + seal.seal(msgspec.json.encode({"summary": summary}))
+
+
+def unpack_summary(text: Any, seal: Seal) -> str | None:
+    """The summary; None if it is another's text, or no text."""
+    given = _opened(text, seal)
+    summary = given.get("summary") if isinstance(given, dict) else None
+    return summary if isinstance(summary, str) else None
+
+
+def _opened(text: Any, seal: Seal) -> Any:
     if not isinstance(text, str) or not text.startswith(VERSION):
-        return []
+        return None
     data = seal.open(text.removeprefix(VERSION))
     try:
-        given = msgspec.json.decode(data) if data is not None else []
+        return msgspec.json.decode(data) if data is not None else None
     except (msgspec.DecodeError, RecursionError):
-        return []
-    return [block for one in given if (block := content.signed(one))] if isinstance(given, list) else []
+        return None

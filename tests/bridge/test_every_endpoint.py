@@ -10,6 +10,7 @@ from bridge import admission, pipeline, urls, views
 from bridge.bounds import Bound
 from bridge.errors import ApiError
 from tests import wire
+from tests.asgi import Client
 from tests.conftest import Stage
 
 MODEL = "claude-sonnet-5-5"
@@ -32,16 +33,38 @@ ASKING = [
 
 
 def test_every_other_endpoint_is_known() -> None:
+    assert [path for path, view in ASKING if view.websocket] == ["/v1/responses"]
     assert len(ASKING) >= 8
     assert all(view.inference and view.dialect.name in BODIES for _, view in ASKING)
     assert not [view for view in OTHERS if view.inference]
 
 
-@pytest.mark.parametrize(("path", "view"), ASKING, ids=[path for path, _ in ASKING])
-@pytest.mark.parametrize("stream", [False, True])
-async def test_it_is_admitted_recorded_and_told(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, path: str, view: Any, stream: bool
-) -> None:
+class Asker:
+    """One way to ask: `stream` over HTTP or not, or over a WebSocket."""
+
+    def __init__(self, path: str, view: Any, way: str) -> None:
+        self.path, self.view, self.way = path, view, way
+        self.streamed = way != "whole" and view is not views.Compaction  # which is never told in pieces
+
+    async def ask(self, client: Client) -> tuple[int, dict[str, str]]:
+        """The status of the answer, and its headers."""
+        body = BODIES[self.view.dialect.name]
+        if self.way != "websocket":
+            got = await client.post(self.path, {**body, "stream": self.way == "streamed"})
+            return got.status, got.headers
+        talk = client.talk(self.path)
+        talk.say({"type": "response.create", **body})
+        first = (await talk.answer())[0]
+        return first.get("status", 200), first["headers"]
+
+
+ASKERS = [Asker(path, view, way) for path, view in ASKING for way in ("whole", "streamed")]
+ASKERS += [Asker(path, view, "websocket") for path, view in ASKING if view.websocket]
+each_way = pytest.mark.parametrize("asker", ASKERS, ids=lambda asker: f"{asker.path} {asker.way}")
+
+
+@each_way
+async def test_it_is_admitted_recorded_and_told(stage: Stage, monkeypatch: pytest.MonkeyPatch, asker: Asker) -> None:
     admitted = []
 
     async def admit(
@@ -54,33 +77,33 @@ async def test_it_is_admitted_recorded_and_told(
         return most
 
     monkeypatch.setattr(pipeline, "admit", admit)
-    name = view.dialect.name
-    got = await stage.client.post(path, {**BODIES[name], "stream": stream})
-    assert (got.status, admitted, got.headers["x-ratelimit-limit-requests"]) == (200, [name], "7")
-    assert ("x-bridge-compat" in got.headers) == (name != "messages")
+    name = asker.view.dialect.name
+    status, headers = await asker.ask(stage.client)
+    assert (status, admitted, headers["x-ratelimit-limit-requests"]) == (200, [name], "7")
+    assert ("x-bridge-compat" in headers) == (name != "messages")
     record = await stage.record()
-    assert (record.dialect, record.state, record.streamed) == (name, "settled", stream)
+    assert (record.dialect, record.state, record.streamed) == (name, "settled", asker.streamed)
     assert (record.input_tokens, record.output_tokens, record.usage_source) == (11, 7, "exact")
-    assert str(record.id) == got.headers["x-request-id"]
-    assert record.receipt == got.headers.get("x-bridge-compat", "")
+    assert str(record.id) == headers["x-request-id"]
+    assert record.receipt == headers.get("x-bridge-compat", "")
 
 
-@pytest.mark.parametrize(("path", "view"), ASKING, ids=[path for path, _ in ASKING])
+@each_way
 async def test_a_refusal_of_admission_reaches_nobody(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, path: str, view: Any
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, asker: Asker
 ) -> None:
     async def admit(*args: Any) -> None:
         raise ApiError("rate_limited", "Enough.")
 
     monkeypatch.setattr(pipeline, "admit", admit)
-    got = await stage.client.post(path, BODIES[view.dialect.name])
-    assert (got.status, stage.transport.requests) == (429, [])
+    status, _ = await asker.ask(stage.client)
+    assert (status, stage.transport.requests) == (429, [])
     assert (await stage.record()).state == "refused"
 
 
-@pytest.mark.parametrize(("path", "view"), ASKING, ids=[path for path, _ in ASKING])
-async def test_a_break_is_on_record(stage: Stage, path: str, view: Any) -> None:
+@each_way
+async def test_a_break_is_on_record(stage: Stage, asker: Asker) -> None:
     for name in wire.BREAKS:
         stage.play(wire.broken(name))
-        await stage.client.post(path, {**BODIES[view.dialect.name], "stream": True})
+        await asker.ask(stage.client)
     assert {record.state for record in await stage.records()} == {"failed"}

@@ -160,7 +160,7 @@ async def test_counting_refuses_what_cannot_be_counted(stage: Stage) -> None:
     assert (got.status, got.error["code"]) == (400, "previous_response_not_found")
 
 
-@pytest.mark.parametrize("path", [f"{PATH}/resp_1", f"{PATH}/resp_1/cancel", f"{PATH}/compact"])
+@pytest.mark.parametrize("path", [f"{PATH}/resp_1", f"{PATH}/resp_1/cancel"])
 async def test_there_is_nothing_stored_to_ask_for(stage: Stage, path: str) -> None:
     got = await stage.client.post(path, {})
     assert (got.status, got.error["code"]) == (404, "unknown_url")

@@ -21,18 +21,29 @@ name = "Bridge"
 base_url = "{base}"
 env_key = "BRIDGE_API_KEY"
 wire_api = "responses"
+supports_websockets = {websocket}
 """
 
 
-@pytest.fixture(scope="module")
-def told(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+@pytest.fixture(scope="module", params=["false", "true"], ids=["http", "websocket"])
+def told(
+    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, object]]:
     """What `codex exec` says, event by event."""
+    before = _prepared(server)
     codex = environment.installed("codex") / "node_modules" / ".bin" / "codex"
     home, work = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("work")
-    (home / "config.toml").write_text(CONFIG.format(base=server.base))
+    (home / "config.toml").write_text(CONFIG.format(base=server.base, websocket=request.param))
     done = _run(codex, home, work, server)
     assert done.returncode == 0, done.stderr[-4000:]
+    assert (_prepared(server) > before) is (request.param == "true")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def _prepared(server: Server) -> int:
+    """How often it asked for no answer, which it does over a WebSocket alone, and goes on when it is refused."""
+    refused = server.records(state="refused", error_code="unsupported_parameter")
+    return len([record for record in refused if record["refusal"]["param"] == "generate"])
 
 
 def _run(codex: Path, home: Path, work: Path, server: Server) -> subprocess.CompletedProcess[str]:

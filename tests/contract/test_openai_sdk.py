@@ -128,6 +128,20 @@ def test_a_pause_of_anthropics_own_tools_is_not_the_end(results: Results) -> Non
     assert said(results, "a_pause_is_not_an_end") == ["After it", "After it"]
 
 
+def test_a_conversation_goes_on_over_a_websocket(results: Results) -> None:
+    *turns, refusal = said(results, "a_conversation_over_a_websocket")
+    assert [text for text, _ in turns] == ["One", "Two", "Three"]
+    assert turns[0][1] < turns[1][1] < turns[2][1], "each turn has those before it"
+    assert refusal == ["error", "previous_response_not_found", 400]
+
+
+def test_a_conversation_is_made_shorter_and_goes_on(results: Results) -> None:
+    kinds, counted, said_last = said(results, "a_conversation_made_shorter")
+    assert (kinds, counted) == (["message", "compaction"], True)
+    assert (said_last[0], said_last[-1]) == ("Where is it?", "Go on")
+    assert "The conversation before this was made shorter. Its summary:" in said_last
+
+
 def test_errors_are_of_the_class_that_programs_catch(results: Results) -> None:
     assert said(results, "errors") == {
         "no such model": ["NotFoundError", 404, "model_not_found", "model"],

@@ -277,6 +277,31 @@ def a_pause_is_not_an_end() -> Any:
 
 
 @case
+def a_conversation_over_a_websocket() -> Any:
+    told = []
+    with client.responses.connect() as socket:
+        previous: Any = None
+        for text in ("One", "Two", "Three"):
+            socket.response.create(model=EMULATED, input=f"[sandbox:echo] {text}", previous_response_id=previous)
+            final = next(event.response for event in socket if event.type == "response.completed")
+            previous = final.id
+            told.append([final.output_text, final.usage.input_tokens])
+        socket.response.create(model=EMULATED, input="Hello", previous_response_id="resp_unknown")
+        error = next(iter(socket))
+        told.append([error.type, error.error.code, error.status])
+    return told
+
+
+@case
+def a_conversation_made_shorter() -> Any:
+    first = [{"role": "user", "content": "Where is it?"}, {"role": "assistant", "content": "In the attic."}]
+    compacted = client.responses.compact(model=EMULATED, input=first)
+    following = [*compacted.to_dict()["output"], {"role": "user", "content": "[sandbox:echo] Go on"}]
+    answer = client.responses.create(model=EMULATED, input=following)
+    return [[item.type for item in compacted.output], compacted.usage.total_tokens > 0, answer.output_text.splitlines()]
+
+
+@case
 def errors() -> Any:
     asked = {
         "no such model": {"model": "gpt-none", "messages": user("Hello")},
