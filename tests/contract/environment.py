@@ -6,6 +6,7 @@ file changes. A client that cannot be installed in time is skipped, with the rea
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -95,7 +96,13 @@ def python(name: str) -> Path:
 
 def installed(name: str) -> Path:
     """The client's folder, installed."""
-    folder = PLACE / name
+    PLACE.mkdir(exist_ok=True)
+    with (PLACE / f"{name}.lock").open("w") as lock:  # several tests at once may want it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _installed(name, PLACE / name)
+
+
+def _installed(name: str, folder: Path) -> Path:
     wanted = HERE / "requirements" / (f"{name}.txt" if _in_python(name) else f"{name}.package.json")
     digest = hashlib.sha256(wanted.read_bytes()).hexdigest()
     stamp = folder / "installed"

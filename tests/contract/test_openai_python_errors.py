@@ -19,7 +19,9 @@ STRANGER = mint(Mode.LIVE).text  # well-formed, and nobody has it
 # --- Errors ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", [STRANGER, "sk-proj-of-another-service", "nonsense"])
+@pytest.mark.parametrize(
+    "key", [STRANGER, "sk-proj-of-another-service", "nonsense"], ids=["unknown", "foreign", "no key"]
+)
 def test_a_bad_key_is_an_authentication_error(client: Client, key: str) -> None:
     for ask in (client.but(api_key=key).models, lambda: client.but(api_key=key).streamed("Hello")):
         with pytest.raises(openai.AuthenticationError) as caught:
