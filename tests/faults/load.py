@@ -60,9 +60,11 @@ class Ask:
     name: str = field(default_factory=lambda: f"u{os.getpid()}-{next(_numbers)}")
 
     def body(self) -> bytes:
+        return json.dumps({**self.fields(), "stream": self.stream}).encode()
+
+    def fields(self) -> dict[str, Any]:
         message = {"role": "user", "content": f"[id:{self.name}] {self.text}"}
-        body = {"model": "claude-sonnet-5-5", "max_tokens": 512, "messages": [message], "user": self.name}
-        return json.dumps({**body, "stream": self.stream}).encode()
+        return {"model": "claude-sonnet-5-5", "max_tokens": 512, "messages": [message], "user": self.name}
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class Seen:
     sent: float = 0.0
     answered: float = 0.0
     ended: float = 0.0
+    gap: float = 0.0  # seconds, the longest between two chunks
 
     @property
     def id(self) -> str:
@@ -123,6 +126,7 @@ class Client:
     async def connect(self) -> None:
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
+            self._writer.transport.set_write_buffer_limits(0)  # `say` waits until it is empty
 
     async def close(self, reset: bool = False) -> None:
         writer, self._writer = self._writer, None
@@ -138,8 +142,7 @@ class Client:
         """Returns when the kernel has it: a reset would throw away what this process still holds."""
         assert self._writer is not None
         self._writer.write(data)
-        while self._writer.transport.get_write_buffer_size():
-            await asyncio.sleep(0)
+        await self._writer.drain()
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """Status and body of a small answer. Raises what a broken connection raises."""
@@ -180,9 +183,11 @@ class Client:
         seen.answered, seen.status = time.time(), int(first.split()[1])
         seen.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         received: list[bytes] = []
+        last = seen.answered
         try:
             async for chunk in self._chunks(seen.headers):
                 received.append(chunk)
+                seen.gap, last = max(seen.gap, (now := time.time()) - last), now
                 if len(received) == most:
                     raise _Left
         finally:
