@@ -39,7 +39,9 @@ def large(histories: int, images: int, limit_ms: float, stall_ms: float, seed: i
         alone, beside, sent = run(_beside(stage, images, chance))
         calls = {call["marker"]: call for call in stage.fake.calls()}
     seen = [*small, *long, *sent]
-    report.none_of("requests without an answer", [f"{one.end} {one.body[:160]!r}" for one in seen if one.end != End.DONE])
+    report.none_of(
+        "requests without an answer", [f"{one.end} {one.body[:160]!r}" for one in seen if one.end != End.DONE]
+    )
     before, after = (statistics.median(_own(one, calls) for one in each) for each in (small, long))
     report.told("a small request, less the time of upstream, median", f"{before:.1f} ms")
     report.told("one of 1 MB, less the time of upstream, median", f"{after:.1f} ms")

@@ -85,8 +85,8 @@ PROOFS: dict[str, Proof] = {
     ),
     "disconnects": Proof(
         "A client that hangs up stops upstream at once",
-        partial(disconnects, 100, limit_ms=1000),
-        partial(disconnects, 1000, limit_ms=100),
+        partial(disconnects, 100, limit_ms=1000, at_once=8),
+        partial(disconnects, 10_000, limit_ms=100, at_once=16),
     ),
     "revocation": Proof(
         "A revoked key is refused by every worker within a second",
