@@ -5,6 +5,7 @@ This module is gunicorn's configuration file too: `gunicorn -c python:proxysite.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.glogging import Logger
 from gunicorn.workers import gasgi
+from prometheus_client import multiprocess, values
 
 from tenants.ids import uuid7
 
@@ -29,6 +31,8 @@ EARLY_BYTES = 256 * 1024  # of a next request that are kept before its turn
 SLICE_BYTES = 16 * 1024
 LINGER_BYTES = 64 * 1024 * 1024  # of a refused body that are thrown away, so that the refusal can be heard
 LINGER_SECONDS = 10.0
+
+_place = 0  # of this process among the files of the metrics; the master's
 
 
 class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
@@ -117,6 +121,8 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
 
 
 ASGIProtocol._check_h1c_protocol_available()  # kept on the base class, where its own code looks for the answer
+if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    values.ValueClass = values.MultiProcessValue(lambda: _place)  # type: ignore[no-untyped-call]
 gasgi.ASGIProtocol = BridgeProtocol  # the worker names its protocol class at module level only
 
 
@@ -128,6 +134,7 @@ class BridgeWorker(gasgi.ASGIWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.connections: weakref.WeakSet[BridgeProtocol] = weakref.WeakSet()
         self._listening = False
+        self.place = 0  # set before the fork
 
     def notify(self) -> None:
         """The heartbeat. The event loop has listened with its own short backlog by the first one."""
@@ -156,11 +163,20 @@ class BridgeLogger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
+def pre_fork(server: Arbiter, worker: BridgeWorker) -> None:
+    """A worker counts on in the files of a dead one: named after processes, they would be more with every death."""
+    taken = {other.place for other in server.WORKERS.values()}
+    worker.place = next(place for place in itertools.count(1) if place not in taken)
+
+
+def post_fork(server: Arbiter, worker: BridgeWorker) -> None:
+    global _place
+    _place = worker.place
+
+
 def child_exit(server: Arbiter, worker: BridgeWorker) -> None:
     """Live gauges of a dead worker no longer count."""
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    multiprocess.mark_process_dead(worker.place)  # type: ignore[no-untyped-call]
 
 
 def fresh_metrics_dir() -> Path:
