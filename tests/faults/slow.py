@@ -12,7 +12,7 @@ from tests.faults.stage import Stage, resident
 from tests.live import until
 
 QUICK = "[fault:ok tokens=10]"
-FLOOD = "[fault:ok tokens=100000 rate=20000]"  # more than all buffers on the way hold
+FLOOD = "[fault:ok tokens=6000]"  # at once, and more than all buffers on the way hold
 HANGS = "[fault:ok first=600]"
 CLIENTS = 4  # enough to reach both workers
 MAX_PENDING_SECONDS = 300.0
@@ -96,10 +96,11 @@ async def _beside_readers(stage: Stage, readers: int, samples: int) -> tuple[lis
     before = _memory(stage)
     asks = [Ask(FLOOD, True, Leave("slow", MAX_PENDING_SECONDS)) for _ in range(readers)]
     reading = asyncio.create_task(swarm(stage.port, stage.key, asks, readers, MAX_PENDING_SECONDS))
-    await asyncio.to_thread(until, lambda: stage.fake.in_flight() == readers, 30, "the start of the slow readers")
+    await asyncio.to_thread(until, lambda: stage.clients() == readers, 30, "the start of the slow readers")
     await asyncio.to_thread(_stuck, stage)
-    quick = await _quick(stage, samples)
     grown = _memory(stage) - before
+    quick = await _quick(stage, samples)
+    assert await asyncio.to_thread(stage.clients) >= readers, "slow readers that had nothing more to read"
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     await asyncio.to_thread(stage.fake.quiet)

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from tests.faults import accounts
 from tests.faults.load import Ask, Client, End, Seen, counted, run, under_load
 from tests.faults.report import Report
-from tests.faults.stage import OPEN_STATES, Stage, connections, open_files, resident, thread_count
+from tests.faults.stage import OPEN_STATES, Stage, open_files, resident, thread_count
 from tests.faults.traffic import FAULTS, GOOD, Refused, traffic
 from tests.live import until
 
@@ -136,7 +136,7 @@ def _unrest(stage: Stage) -> dict[str, float]:
     """What there is only while something goes on."""
     states = ", ".join(f"'{state}'" for state in OPEN_STATES)
     return {
-        "connections of clients": sum(connections(pid, stage.port) for pid in stage.server.workers()),
+        "connections of clients": stage.clients(),
         "requests in flight upstream": stage.fake.in_flight(),
         "open records": _count(stage, f"SELECT count(*) AS n FROM tenants_requestrecord WHERE state IN ({states})"),
         "open holds": _count(stage, "SELECT count(*) AS n FROM tenants_hold WHERE state = 'open'"),

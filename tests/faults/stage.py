@@ -110,6 +110,10 @@ class Stage:
             over.set()
             watcher.join()
 
+    def clients(self) -> int:
+        """How many are connected to the server."""
+        return sum(connections(pid, self.port) for pid in self.server.workers())
+
     def files(self) -> dict[int, int]:
         """How many descriptors each worker has."""
         return {pid: open_files(pid, self.fake.port) for pid in self.server.workers()}
