@@ -289,7 +289,7 @@ def machine() -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="in full, an hour and more (the soak alone takes half an hour), instead of a sample")
+    parser.add_argument("--full", action="store_true", help="in full (soak: half an hour), instead of a sample")
     parser.add_argument("--only", action="append", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
     parser.add_argument(
         "--write", type=Path, metavar="FILE", help="write the results there, beside older ones of others"
