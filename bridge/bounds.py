@@ -70,14 +70,6 @@ class Bound:
         return self.usage.pieces[0]
 
     @property
-    def input_tokens(self) -> int:
-        return self.usage.prompt
-
-    @property
-    def output_tokens(self) -> int:
-        return self.usage.output
-
-    @property
     def bill(self) -> Bill:
         """What it comes to if it is all used."""
         return self.tariff.bill(self.usage) if self.tariff else Bill(None, [_unpriced()])
@@ -90,6 +82,14 @@ class Bound:
     def estimate_nanos(self) -> int | None:
         guessed = self.with_input(self.guess)
         return guessed.bill.nanos
+
+    @property
+    def token_nanos(self) -> int | None:
+        """What one more of `max_tokens` comes to at most, rounded up; its price hangs on the prompt."""
+        if self.tariff is None:
+            return None
+        picos = self.tariff.at(self.each.prompt).output * self.choices
+        return -(-picos // PICOS_PER_NANO)
 
     def counted(self, tokens: int) -> Bound:
         """The bound once upstream has counted the input of one choice; for what a count sees all of."""
@@ -104,16 +104,6 @@ class Bound:
     def with_output(self, max_tokens: int) -> Bound:
         """With another `max_tokens`."""
         return self._of(self.each.but(output=max_tokens))
-
-    def output_that_fits(self, nanos: int) -> int:
-        """The largest `max_tokens` that this much money is enough for; below 1, none is."""
-        without = self.with_output(0).nanos
-        if without is None or self.tariff is None:
-            return 0
-        # The price of output hangs on the prompt, which stays.
-        price = self.tariff.at(self.each.prompt).output * self.choices
-        left = nanos * PICOS_PER_NANO - sum(line["pico"] for line in self.with_output(0).bill.lines)
-        return left // price if price else self.each.output
 
     def _of(self, each: Usage) -> Bound:
         return replace(self, usage=_times(each, self.choices))

@@ -25,7 +25,7 @@ from bridge.prices import dearest_terms
 from bridge.speech import Question
 from tenants.asks import Ask, Standing, Verdict
 from tenants.budgets import BudgetsUnavailable
-from tenants.money import PICOS_PER_NANO, Tariff, usd
+from tenants.money import Tariff, usd
 from tenants.values import Caller
 
 if TYPE_CHECKING:
@@ -118,14 +118,14 @@ class Funds:
             raise unavailable() from None
 
     def _ask(self, most: Bound, least: int) -> Ask:
-        assert most.tariff is not None
-        picos = most.tariff.at(most.each.prompt).output * most.choices
+        fixed, token = most.with_output(0).nanos, most.token_nanos
+        assert fixed is not None and token is not None  # without a bound or a price there is no hold
         return Ask(
             request_id=self._call.id,
             at=self._call.at,
             rules=self._call.caller.budgets,
-            fixed_nanos=most.with_output(0).nanos or 0,
-            token_nanos=-(-picos // PICOS_PER_NANO),
+            fixed_nanos=fixed,
+            token_nanos=token,
             most=most.each.output,
             least=least,
             part=self._parts,

@@ -34,6 +34,7 @@ class Grant:
     def settle(self, usage: Usage | None, cost_nanos: int | None) -> None:
         """Gives back what the call did not use. Synchronous; the second time there is nothing left to do."""
         releases, self.releases = self.releases, []
+        self.more = no_end  # it knows the call, which knows it: nothing is to be left to the collector
         for release in releases:
             try:
                 release(usage, cost_nanos)

@@ -33,6 +33,7 @@ from bridge.upstream import Answer, Upstream
 from bridge.upstream_account import Account, Sends, Tell
 from bridge.vault import forgiving, remember
 from bridge.wire.anthropic import Event, Frame
+from bridge.wire.fold import merged
 from tenants.budgets import Budgets
 from tenants.fairness import Fairness
 from tenants.limits import Limiter
@@ -242,7 +243,7 @@ async def _whole(call: Call, answer: Readable, whole: Whole) -> bytes:
     """Puts the answer together; the record is closed before it leaves."""
     try:
         while not answer.done:
-            whole.feed(_metered(call, await answer.read()), _frames(call, answer))
+            whole.feed(_metered(call, merged(await answer.read())), _frames(call, answer))
             _note_progress(call)
     finally:
         await answer.aclose()

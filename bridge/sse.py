@@ -15,6 +15,10 @@ class EventTooLarge(ValueError):
     """One event is larger than any real one: the stream is not what it claims to be."""
 
 
+# An event as Anthropic writes it, its lines ended by LF alone. What is not exactly of this form goes line by line.
+_USUAL = re.compile(rb"(?:event: .*\n)?data: (.*)\n\n")
+
+
 class Parser:
     """Feed it bytes, get the data of each complete event (several `data:` lines joined by a newline)."""
 
@@ -26,13 +30,18 @@ class Parser:
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that this chunk completes. Raises EventTooLarge."""
         content = self._rest + chunk if self._rest else chunk
-        if b"\r" in content:
+        plain = b"\r" not in content
+        events, read = _usual(content) if plain and not self._data else ([], 0)
+        if read == len(content):
+            self._rest = b""
+            return events
+        content = content[read:]
+        if not plain:
             content, held = _newlines(content)
         else:
             held = b""
         lines = content.split(b"\n")
         self._rest = lines.pop() + held
-        events: list[bytes] = []
         for line in lines:
             if line:
                 self._field(line)
@@ -59,6 +68,19 @@ class Parser:
         self._size += len(value)
         if self._size > MAX_EVENT_BYTES:
             raise EventTooLarge
+
+
+def _usual(content: bytes) -> tuple[list[bytes], int]:
+    """The data of the events that this begins with, as far as they have the usual form, and how many bytes they are."""
+    events: list[bytes] = []
+    end = 0
+    for found in _USUAL.finditer(content):
+        data = found[1]
+        if found.start() != end or len(data) > MAX_EVENT_BYTES:
+            break
+        events.append(data)
+        end = found.end()
+    return events, end
 
 
 # Atomic, so that one CRLF is never taken for two ends of a line.

@@ -34,10 +34,9 @@ LONGEST_RETRY_AFTER = 2.0  # seconds; a longer wait is the client's to do
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 529})
 _BROKEN = (httpx.TransportError, aiohttp.ClientError, OSError, EOFError)
 _ERROR_BODY_BYTES = 64 * 1024
-_PARTS = frozenset({
-    "message_start", "message_delta", "message_stop",
-    "content_block_start", "content_block_delta", "content_block_stop",
-})  # fmt: skip
+_PARTS = frozenset(  # of an answer that has begun
+    {"content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop"}
+)
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -73,7 +72,7 @@ class _Sent:
     """What `send` was asked for, for as many attempts as it takes."""
 
     body: bytes
-    headers: Mapping[str, str]
+    headers: httpx.Headers
     frames: bool
 
 
@@ -99,6 +98,7 @@ class Upstream:
             "user-agent": "bridge",
             **headers,
         }
+        self._usual: tuple[Mapping[str, str], httpx.Headers] = ({}, httpx.Headers())  # of which, and they as httpx's
         self._slots = asyncio.Semaphore(in_flight)
         self._budget = RetryBudget()
         self.deadlines = deadlines or Deadlines()
@@ -113,7 +113,7 @@ class Upstream:
         self._budget.deposit()
         await self._slots.acquire()
         try:
-            answer = await self._attempts(_Sent(body, {**self.headers, **headers}, frames), retry)
+            answer = await self._attempts(_Sent(body, self._complete(body, headers), frames), retry)
         except BaseException:
             self._slots.release()
             raise
@@ -171,7 +171,8 @@ class Upstream:
     async def _attempt(self, sent: _Sent, attempt: int) -> Answer:
         """One try, up to the first event. Raises _Retryable or ApiError."""
         deadlines = self.deadlines
-        request = httpx.Request("POST", self._messages, headers=sent.headers, content=sent.body)
+        request = httpx.Request("POST", self._messages, headers=sent.headers, stream=httpx.ByteStream(sent.body))
+        request.read()
         request.extensions["timeout"] = {"connect": deadlines.connect, "read": deadlines.silence}
         response: httpx.Response | None = None
         try:
@@ -189,6 +190,15 @@ class Upstream:
             if failure is error:
                 raise
             raise failure from error
+
+    def _complete(self, body: bytes, more: Mapping[str, str]) -> httpx.Headers:
+        """All that a call needs: httpx then looks for nothing that is missing."""
+        if self._usual[0] is not self.headers:
+            self._usual = self.headers, httpx.Headers({"host": self._messages.netloc.decode("ascii"), **self.headers})
+        headers = httpx.Headers(self._usual[1])
+        headers["content-length"] = str(len(body))
+        headers.update(more)
+        return headers
 
     async def _fail(self, response: httpx.Response) -> None:
         """Raises what an answer other than 200 means."""
@@ -262,7 +272,8 @@ class Answer:
         if release is not None:
             release()
         try:
-            if self.done:  # the end of the body follows the last event, in its own packet at worst
+            # The end of the body follows the last event, in its own packet at worst.
+            if self.done and not getattr(self._response.stream, "ended", False):
                 async with asyncio.timeout(0.5):
                     async for _ in self._chunks:
                         pass
@@ -304,13 +315,17 @@ class Answer:
         events: list[Event] = []
         raws = self._parser.raws if isinstance(self._parser, sse.FrameParser) else ()
         for position, data in enumerate(datas):
-            event = _decoded(data)
-            self._failure = failure = _failure_in(event) or self._out_of_place(event)
-            if failure is not None:
+            try:
+                event = decode_event(data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._failure = ApiError("upstream_malformed", "Upstream sent an event that is not valid.")
+            else:
+                if not (self._begun and event.type in _PARTS):
+                    self._failure = self._out_of_place(event)
+            if self._failure is not None:
                 if not events:
-                    raise failure
+                    raise self._failure
                 break
-            assert event is not None
             if raws:
                 self._frames.append(Frame(raws[position], data))
             if event.type != "ping":
@@ -319,15 +334,19 @@ class Answer:
                 break
         return events
 
-    def _out_of_place(self, event: Event | None) -> ApiError | None:
-        """Nothing of an answer may come before its beginning: what follows could not be told apart from a whole one.
-        And it begins once: what has been streamed of one answer cannot be taken back for another (two streams in one
-        were recorded from a proxy that retried)."""
-        if event is not None and event.type == "message_start" and event.message is not None:
+    def _out_of_place(self, event: Event) -> ApiError | None:
+        """The failure that an event is, if it is one. Nothing of an answer may come before its beginning: what follows
+        could not be told apart from a whole one. And it begins once: what has been streamed of one answer cannot be
+        taken back for another (two streams in one were recorded from a proxy that retried)."""
+        if event.type == "error":
+            return errors.from_event(
+                event.error.type if event.error else "", event.error.message if event.error else ""
+            )
+        if event.type == "message_start" and event.message is not None:
             if self._begun:
                 return ApiError("upstream_malformed", "Upstream began a second answer within the first.")
             self._begun = True
-        elif event is not None and not self._begun and event.type in _PARTS:
+        elif not self._begun and (event.type in _PARTS or event.type == "message_start"):
             return ApiError("upstream_malformed", "Upstream sent a part of an answer before its beginning.")
         return None
 
@@ -339,22 +358,6 @@ class Answer:
             raise ApiError("upstream_stalled", "Upstream sent nothing but pings.", retry=False)
         if now - self._started > self._deadlines.total:
             raise ApiError("upstream_timeout", "The answer took longer than this gateway allows.", retry=False)
-
-
-def _decoded(data: bytes) -> Event | None:
-    try:
-        return decode_event(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _failure_in(event: Event | None) -> ApiError | None:
-    """The failure that an event is, if it is one."""
-    if event is None:
-        return ApiError("upstream_malformed", "Upstream sent an event that is not valid.")
-    if event.type != "error":
-        return None
-    return errors.from_event(event.error.type if event.error else "", event.error.message if event.error else "")
 
 
 class _Retryable(Exception):

@@ -162,6 +162,10 @@ class _Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return self._open and not self._busy and not self._transport.is_closing()
 
+    @property
+    def read_out(self) -> bool:
+        return self._complete and not self._chunks
+
     async def exchange(
         self, message: tuple[bytes, bytes], silence: float | None, request: httpx.Request
     ) -> httpx.Response:
@@ -329,6 +333,11 @@ class _Body(httpx.AsyncByteStream):
 
     def __init__(self, connection: _Connection) -> None:
         self._connection: _Connection | None = connection
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has come, and has been read."""
+        return self._connection is None or self._connection.read_out
 
     def __aiter__(self) -> _Body:
         return self

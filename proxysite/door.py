@@ -148,6 +148,7 @@ class ApiDoor(ASGIHandler):
     async def _finish(self, exchange: Exchange) -> None:
         if exchange.watcher is not None:
             exchange.watcher.cancel()
+            exchange.watcher = None  # its frame holds the exchange: nothing is to be left to the collector
         if exchange.call is not None:
             self.live.discard(exchange)
             await exchange.call.aclose()

@@ -93,17 +93,24 @@ class Bill:
     @classmethod
     def of(cls, lines: Iterable[Line]) -> Bill:
         """The sum of lines, rounded up once; lines of the same class and price are one."""
-        merged: dict[tuple[Any, ...], Line] = {}
-        for line in lines:
-            kept = merged.setdefault(tuple(line.get(name) for name in _SAME), {**line, "tokens": 0, "pico": 0})
-            kept["tokens"] += line.get("tokens", 0)
-            kept["pico"] = None if line["pico"] is None else kept["pico"] + line["pico"]
-        picos = [line["pico"] for line in merged.values()]
+        told = list(lines)
+        if len({line["class"] for line in told}) < len(told):
+            told = _merged(told)
+        picos = [line["pico"] for line in told]
         nanos = None if None in picos else -(-sum(picos) // PICOS_PER_NANO)
-        return cls(nanos, list(merged.values()))
+        return cls(nanos, told)
 
 
 _SAME = ("class", "model", "terms", "pico_per_token", "why")
+
+
+def _merged(lines: list[Line]) -> list[Line]:
+    merged: dict[tuple[Any, ...], Line] = {}
+    for line in lines:
+        kept = merged.setdefault(tuple(line.get(name) for name in _SAME), {**line, "tokens": 0, "pico": 0})
+        kept["tokens"] += line.get("tokens", 0)
+        kept["pico"] = None if line["pico"] is None else kept["pico"] + line["pico"]
+    return list(merged.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,4 +194,6 @@ class PriceRow:
 def current(rows: Iterable[PriceRow], at: datetime) -> PriceRow | None:
     """The row that has begun last by then."""
     begun = [row for row in rows if row.starts <= at]
-    return max(begun, key=lambda row: row.starts) if len(begun) > 1 else begun[0] if begun else None
+    if len(begun) < 2:
+        return begun[0] if begun else None
+    return max(begun, key=lambda row: row.starts)

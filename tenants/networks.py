@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -15,6 +16,7 @@ MOST = 50
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
+@lru_cache(4096)
 def read_address(text: str) -> Address | None:
     """The address, or None if it is none. A zone (fe80::1%eth0) means nothing beyond its host."""
     try:

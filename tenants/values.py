@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
 
 from tenants.limits import Limit
 from tenants.networks import Network
@@ -152,8 +154,7 @@ _CERTAINTY = (UsageSource.EXACT, UsageSource.ESTIMATED, UsageSource.BOUND)
 COUNTS = ("input", "cache_write_5m", "cache_write_1h", "cache_read", "output", "reasoning", "web_searches")
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens by class, as billed. `output` includes `reasoning`; the four input classes do not overlap.
 
     What is priced each on its own (the answers to `n`, the continuations of one, other models that took part) is in
@@ -192,7 +193,7 @@ class Usage:
         return self.input + self.cache_write_5m + self.cache_write_1h + self.cache_read
 
     def but(self, **changes: object) -> Usage:
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return msgspec.structs.replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,12 @@ def until(check: Callable[[], T], seconds: float = 30.0, what: str = "what was w
     return found
 
 
+def fresh_secrets() -> dict[str, str]:
+    """What a site with a database of its own has to be given."""
+    numbered = {name: f"1:{secrets.token_urlsafe(48)}" for name in ("KEY_PEPPERS", "ENCRYPTION_KEYS", "AUDIT_KEY")}
+    return {"SECRET_KEY": secrets.token_urlsafe(48), **numbered}
+
+
 class Server:
     """A gunicorn master with its workers, its data and its log. `stop` keeps the data, so that `start` can follow;
     leaving the `with` block stops everything and removes the folder."""
@@ -72,10 +78,7 @@ class Server:
             **(env or {}),
         }
         if "DATABASE_URL" in self.env:
-            self.env.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
-            self.env.setdefault("KEY_PEPPERS", f"1:{secrets.token_urlsafe(48)}")
-            self.env.setdefault("ENCRYPTION_KEYS", f"1:{secrets.token_urlsafe(48)}")
-            self.env.setdefault("AUDIT_KEY", f"1:{secrets.token_urlsafe(48)}")
+            self.env = {**fresh_secrets(), **self.env}
         self._process: subprocess.Popen[bytes] | None = None
         self._test_key = ""
 

@@ -92,23 +92,19 @@ class Event(msgspec.Struct, gc=False):
     error: Failure | None = None
     choice: int = 0  # ours: which of several answers to one request it belongs to
 
-    def __post_init__(self) -> None:
-        """Checks what is read of a block, which else is kept as it comes. ValueError here is a decode error."""
-        if self.content_block is not None:
-            _check_block(self.content_block)
-
 
 _TEXTS = {"text": ("text",), "thinking": ("thinking", "signature"), "tool_use": ("id", "name")}
 
 
 def _check_block(block: dict[str, Any]) -> None:
+    """What is read of a block, which else is kept as it comes."""
     kind = block.get("type")
     for name in _TEXTS.get(kind, ()) if isinstance(kind, str) else ():
         if not isinstance(block.get(name, ""), str | None):
-            raise ValueError(f"content_block.{name} is not a text")
+            raise msgspec.ValidationError(f"content_block.{name} is not a text")
     citations = block.get("citations") or []
     if kind == "text" and not (isinstance(citations, list) and all(isinstance(one, dict) for one in citations)):
-        raise ValueError("content_block.citations are not objects")
+        raise msgspec.ValidationError("content_block.citations are not objects")
 
 
 class Frame(NamedTuple):
@@ -118,7 +114,15 @@ class Frame(NamedTuple):
     data: bytes
 
 
-decode_event = msgspec.json.Decoder(Event).decode
+_decode = msgspec.json.Decoder(Event).decode
+
+
+def decode_event(data: bytes) -> Event:
+    """Raises msgspec.DecodeError or UnicodeDecodeError."""
+    event = _decode(data)
+    if event.content_block is not None:
+        _check_block(event.content_block)
+    return event
 
 
 class Message(msgspec.Struct):

@@ -8,8 +8,34 @@ import msgspec
 
 from bridge.wire.anthropic import Event, Message
 
+# Which text of a delta is told in pieces.
+_PIECES = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
 # Which text of a delta is appended to which field of its block.
 _APPENDS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thinking")}
+
+
+def merged(events: list[Event]) -> list[Event]:
+    """The same, with pieces of one text that follow each other as one piece: for an answer that is told whole."""
+    kept: list[Event] = []
+    before: Event | None = None  # the piece that the next one may belong to
+    for event in events:
+        delta = event.delta
+        name = _PIECES.get(delta.type or "") if delta and event.type == "content_block_delta" else None
+        if name is None:
+            before = None
+        elif before is not None and _same_text(before, event):
+            setattr(before.delta, name, (getattr(before.delta, name) or "") + (getattr(delta, name) or ""))
+            continue
+        else:
+            before = event
+        kept.append(event)
+    return kept
+
+
+def _same_text(one: Event, other: Event) -> bool:
+    assert one.delta is not None and other.delta is not None
+    return one.index == other.index and one.delta.type == other.delta.type and one.choice == other.choice
 
 
 class Fold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from bridge import catalog
 from bridge.bounds import IMAGE_TOKENS, SERVER_STEPS, TOOLS_TOKENS, Bound, bound
 from bridge.prices import Prices, dearest_terms
+from tenants.money import Rates, Tariff
 from tenants.values import Usage, UsageSource
 from tests.shared import needs_recordings, recordings
 
@@ -58,8 +60,8 @@ def test_what_cannot_be_bounded_says_why(more: dict[str, Any], reason: str) -> N
 
 def test_without_a_price_there_is_no_bound_of_money() -> None:
     unpriced = asked(model="claude-next")
-    assert (unpriced.nanos, unpriced.estimate_nanos, unpriced.output_that_fits(10**12)) == (None, None, 0)
-    assert unpriced.input_tokens > 0
+    assert (unpriced.nanos, unpriced.estimate_nanos, unpriced.token_nanos) == (None, None, None)
+    assert unpriced.usage.prompt > 0
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_without_a_price_there_is_no_bound_of_money() -> None:
     ],
 )
 def test_nonsense_is_bounded_by_its_bytes_or_not_at_all(broken: dict[str, Any]) -> None:
-    assert asked(**broken).input_tokens > 0
+    assert asked(**broken).usage.prompt > 0
 
 
 def test_blocks_nested_a_thousand_deep_are_no_recursion() -> None:
@@ -90,24 +92,24 @@ def test_blocks_nested_a_thousand_deep_are_no_recursion() -> None:
 
 def test_text_is_at_most_its_bytes() -> None:
     small, large = asked(text("日本語")), asked(text("日本語" * 1_000))
-    assert large.input_tokens - small.input_tokens == 999 * 9
+    assert large.usage.prompt - small.usage.prompt == 999 * 9
     assert large.estimate_nanos and large.nanos and large.estimate_nanos < large.nanos
 
 
 def test_no_prompt_is_longer_than_the_context_window() -> None:
-    assert asked(text("x" * 3_000_000)).input_tokens == WINDOW
+    assert asked(text("x" * 3_000_000)).usage.prompt == WINDOW
 
 
 def test_an_image_has_its_cap_however_many_bytes_it_is_and_wherever_it_is() -> None:
     for source in ({"type": "url", "url": "https://example.org/a.png"}, {"type": "file", "file_id": "f"}):
-        assert IMAGE_TOKENS < asked(image(**source)).input_tokens < IMAGE_TOKENS + 400
-    assert asked(image("A" * 500_000)).input_tokens == asked(image("A")).input_tokens
-    assert asked({"type": "tool_result", "content": [image("A" * 500_000)]}).input_tokens < IMAGE_TOKENS + 400
+        assert IMAGE_TOKENS < asked(image(**source)).usage.prompt < IMAGE_TOKENS + 400
+    assert asked(image("A" * 500_000)).usage.prompt == asked(image("A")).usage.prompt
+    assert asked({"type": "tool_result", "content": [image("A" * 500_000)]}).usage.prompt < IMAGE_TOKENS + 400
 
 
 def test_a_text_that_only_looks_like_an_image_is_text() -> None:
     call = {"type": "tool_use", "id": "a", "name": "look", "input": image("A" * 100_000)}
-    assert asked(call).input_tokens > 100_000
+    assert asked(call).usage.prompt > 100_000
 
 
 @pytest.mark.parametrize(
@@ -122,12 +124,12 @@ def test_a_text_that_only_looks_like_an_image_is_text() -> None:
 )
 def test_what_only_upstream_can_count_is_bounded_by_the_context_window(block: Any) -> None:
     opaque = asked(block)
-    assert (opaque.input_tokens, opaque.countable) == (WINDOW, True)
+    assert (opaque.usage.prompt, opaque.countable) == (WINDOW, True)
     assert opaque.nanos is not None and opaque.reasons
 
 
 def test_a_text_document_is_text() -> None:
-    assert asked({"type": "document", "source": {"type": "text", "data": "A. B."}}).input_tokens < 400
+    assert asked({"type": "document", "source": {"type": "text", "data": "A. B."}}).usage.prompt < 400
 
 
 def test_upstreams_own_tools_read_everything_again_in_each_step_and_have_a_fee() -> None:
@@ -141,9 +143,9 @@ def test_upstreams_own_tools_read_everything_again_in_each_step_and_have_a_fee()
 
 def test_tools_and_formats_bring_prompts_of_their_own() -> None:
     tool = {"name": "f", "input_schema": {"type": "object"}}
-    assert asked(tools=[tool]).input_tokens > asked().input_tokens + TOOLS_TOKENS
-    assert asked(tools=[{**tool, "strict": True}]).input_tokens > asked(tools=[tool]).input_tokens + 1_000
-    assert asked(output_config={"format": {"type": "json_schema"}}).input_tokens > asked().input_tokens + 1_000
+    assert asked(tools=[tool]).usage.prompt > asked().usage.prompt + TOOLS_TOKENS
+    assert asked(tools=[{**tool, "strict": True}]).usage.prompt > asked(tools=[tool]).usage.prompt + 1_000
+    assert asked(output_config={"format": {"type": "json_schema"}}).usage.prompt > asked().usage.prompt + 1_000
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_tools_and_formats_bring_prompts_of_their_own() -> None:
 )
 def test_the_dearest_class_that_the_request_allows_is_taken(more: dict[str, Any], used: str) -> None:
     most = asked(**more)
-    assert most.usage == Usage(**{used: most.input_tokens}, output=100, source=UsageSource.BOUND)  # type: ignore[arg-type]
+    assert most.usage == Usage(**{used: most.usage.prompt}, output=100, source=UsageSource.BOUND)  # type: ignore[arg-type]
 
 
 def test_the_region_and_the_speed_count() -> None:
@@ -173,29 +175,31 @@ def test_the_region_and_the_speed_count() -> None:
 def test_choices_count_each() -> None:
     one, three = asked(), asked(choices=3)
     assert three.nanos == 3 * (one.nanos or 0)
-    assert (three.input_tokens, three.output_tokens) == (3 * one.input_tokens, 300)
+    assert (three.usage.prompt, three.usage.output) == (3 * one.usage.prompt, 300)
 
 
 def test_a_long_prompt_is_bounded_at_its_dearer_price() -> None:
     long = asked(text("x" * 150_000), model="claude-haiku-5-5")
-    assert long.nanos == long.input_tokens * 500 + 100 * 2_500
+    assert long.nanos == long.usage.prompt * 500 + 100 * 2_500
+
+
+ODD = Tariff("odd", Rates(*[1_000] * 4, output=2_001), long_above=100_000, long=Rates(*[1_500] * 4, output=3_001))
 
 
 @pytest.mark.parametrize("choices", [1, 3])
-@pytest.mark.parametrize("model", ["claude-haiku-5-5", "claude-opus-5-5"])
-def test_the_largest_output_that_fits_does_and_one_more_does_not(model: str, choices: int) -> None:
-    most = asked(choices=choices, model=model, max_tokens=64_000)
-    for nanos in (0, 1_000, 1_234_567, 98_765_432, most.nanos or 0):
-        fits = most.output_that_fits(nanos)
-        assert (most.with_output(fits).nanos or 0) <= nanos or fits < 0
-        assert (most.with_output(fits + 1).nanos or 0) > nanos
-    assert most.output_that_fits(most.nanos or 0) == 64_000
+@pytest.mark.parametrize("prompt", ["Hi", "x" * 150_000], ids=["short", "long"])
+def test_a_token_of_output_is_held_at_its_price_and_less_than_a_nano_dollar_more(prompt: str, choices: int) -> None:
+    most = replace(asked(text(prompt), choices=choices, max_tokens=64_000), tariff=ODD)
+    fixed, token = most.with_output(0).nanos or 0, most.token_nanos or 0
+    for tokens in (1, 1_000, 64_000):
+        costs = most.with_output(tokens).nanos or 0
+        assert costs <= fixed + token * tokens < costs + tokens + 1
 
 
 def test_a_count_takes_the_place_of_the_bytes_with_a_margin() -> None:
     counted = asked(PDF).counted(10_000)
-    assert counted.input_tokens == 12_000
-    assert asked().counted(10_000).input_tokens == asked().input_tokens, "bytes are a proof, a count is not"
+    assert counted.usage.prompt == 12_000
+    assert asked().counted(10_000).usage.prompt == asked().usage.prompt, "bytes are a proof, a count is not"
 
 
 def used(exchange: dict[str, Any]) -> int:
@@ -228,7 +232,7 @@ def test_no_recorded_request_was_larger_than_its_bound(name: str) -> None:
     exchange = whole_requests()[name]
     request = exchange["request"]["body"]
     most = bound(request, CATALOG.resolve(request["model"]), PRICES.tariff("claude-opus-5", NOW))
-    assert most.input_tokens >= used(exchange) or not most.provable
+    assert most.usage.prompt >= used(exchange) or not most.provable
 
 
 @needs_recordings

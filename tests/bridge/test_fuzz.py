@@ -8,7 +8,10 @@ from __future__ import annotations
 import copy
 import os
 import random
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -42,6 +45,15 @@ NAMES = [model.id for model in CATALOG.models] + ["claude-unheard-of"]
 
 def seeds(share: int) -> range:
     return range(share, COUNT, SHARES)
+
+
+@contextmanager
+def named(seed: int) -> Iterator[None]:
+    """A failure says which seed it was."""
+    try:
+        yield
+    except Exception as error:
+        raise AssertionError(f"seed {seed}") from error
 
 
 # --- streams ---
@@ -84,10 +96,8 @@ async def check_stream(seed: int) -> None:
 @pytest.mark.parametrize("share", range(SHARES))
 async def test_no_stream_ends_well_unless_upstream_said_so(share: int) -> None:
     for seed in seeds(share):
-        try:
+        with named(seed):
             await check_stream(seed)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}") from error
 
 
 async def check_response(seed: int) -> None:
@@ -119,76 +129,53 @@ async def check_response(seed: int) -> None:
 @pytest.mark.parametrize("share", range(SHARES))
 async def test_no_response_is_complete_unless_upstream_said_so(share: int) -> None:
     for seed in seeds(share):
-        try:
+        with named(seed):
             await check_response(seed)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}") from error
 
 
 # --- requests ---
 
 
-def check_body(seed: int) -> bool:
-    """Whether the request was accepted; it is then one that the API accepts."""
-    rng = random.Random(seed)
-    body = bodies.make(rng)
-    name = body.get("model") if isinstance(body, dict) else None
+Reading = TypeVar("Reading", chat.Reading, responses.Reading)
+
+
+def accepted(body: Any, read: Callable[[Any], Reading]) -> Reading | None:
+    """The request, which is then one that the API accepts; None if it was refused."""
     try:
-        reading = chat.read(strict.loads(msgspec.json.encode(body)))
-        model = CATALOG.resolve(reading.request["model"])
-        adapt(reading.request, model, reading.receipt)
-    except ApiError as problem:
-        assert problem.status in (400, 404) and problem.body()["error"]["message"]
-        return False
-    except ValueError:  # too deep for the door
-        return False
-    msgspec.json.encode(reading.request)
-    assert str(reading.receipt).isascii() and "\n" not in str(reading.receipt)
-    found = rules.problems(reading.request, model)
-    assert not found, f"{found} of {name}"
-    return True
-
-
-@pytest.mark.parametrize("share", range(SHARES))
-def test_a_request_is_refused_or_made_one_that_the_api_takes(share: int) -> None:
-    accepted = 0
-    for seed in seeds(share):
-        try:
-            accepted += check_body(seed)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}") from error
-    assert accepted > COUNT / SHARES / 10, "too few are accepted for the rules to mean anything"
-
-
-def check_items(seed: int) -> bool:
-    """The same of a request of the Responses API."""
-    rng = random.Random(seed)
-    body = items.make(rng)
-    try:
-        reading = responses.read(strict.loads(msgspec.json.encode(body)), PlainSeal())
+        reading = read(strict.loads(msgspec.json.encode(body)))
         model = CATALOG.resolve(reading.request["model"])
         adapt(reading.request, model, reading.receipt, reading.display)
     except ApiError as problem:
         assert problem.status in (400, 404) and problem.body()["error"]["message"]
-        return False
+        return None
     except ValueError:  # too deep for the door
-        return False
-    msgspec.json.encode([reading.request, reading.form.echo])
+        return None
+    msgspec.json.encode(reading.request)
     assert str(reading.receipt).isascii() and "\n" not in str(reading.receipt)
     found = rules.problems(reading.request, model)
-    assert not found, f"{found}"
-    return True
+    assert not found, f"{found} of {model.id}"
+    return reading
+
+
+def check_body(seed: int) -> bool:
+    return accepted(bodies.make(random.Random(seed)), chat.read) is not None
+
+
+def check_items(seed: int) -> bool:
+    reading = accepted(items.make(random.Random(seed)), partial(responses.read, seal=PlainSeal()))
+    if reading is not None:
+        msgspec.json.encode(reading.form.echo)
+    return reading is not None
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-def test_items_are_refused_or_made_what_the_api_takes(share: int) -> None:
-    accepted = 0
+@pytest.mark.parametrize("check", [check_body, check_items])
+def test_a_request_is_refused_or_made_one_that_the_api_takes(check: Callable[[int], bool], share: int) -> None:
+    taken = 0
     for seed in seeds(share):
-        try:
-            accepted += check_items(seed)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}") from error
-    assert accepted > COUNT / SHARES / 10, "too few are accepted for the rules to mean anything"
+        with named(seed):
+            taken += check(seed)
+    assert taken > COUNT / SHARES / 10, "too few are accepted for the rules to mean anything"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -58,3 +58,30 @@ def test_an_event_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch, l
     with pytest.raises(EventTooLarge):
         for _ in range(1000):
             parser.feed(line)
+
+
+USUAL = b'event: ping\ndata: {"a": 1}\n\ndata: {"b": 2}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("between", "events"),
+    [
+        (b"", []),
+        (b": a comment\n\n", []),
+        (b"data: two\ndata: lines\n\n", [b"two\nlines"]),
+        (b"event: no data\n\n", []),
+        (b"data: three\r\n\r\n", [b"three"]),
+        (b"id: 7\nevent: x\ndata: four\n\n", [b"four"]),
+        (b"\n", []),
+    ],
+)
+def test_events_of_the_usual_form_are_found_around_others(between: bytes, events: list[bytes]) -> None:
+    expected = [b'{"a": 1}', b'{"b": 2}', *events, b'{"a": 1}', b'{"b": 2}']
+    assert parsed(USUAL + between + USUAL) == expected
+    assert parsed(USUAL[:7], USUAL[7:] + between, USUAL) == expected
+
+
+def test_an_event_of_the_usual_form_has_a_size_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 10)
+    with pytest.raises(EventTooLarge):
+        Parser().feed(b"data: 12345678901\n\n")

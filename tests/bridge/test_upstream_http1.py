@@ -3,77 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from bridge import upstream_http1
 from bridge.upstream_http1 import Http1Transport
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-
-Talk = Callable[["Visit"], Awaitable[None]]
-
-
-@dataclass(eq=False)
-class Visit:
-    """One connection as the server sees it."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def request(self) -> bytes:
-        """The next request, with its body."""
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0)
-        return head + await self.reader.readexactly(length)
-
-    def say(self, content: bytes) -> None:
-        self.writer.write(content)
-
-
-@dataclass(eq=False)
-class Server:
-    url: str
-    visits: list[Visit]
-
-
-@asynccontextmanager
-async def serving(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """A server on which every connection is one talk."""
-    visits: list[Visit] = []
-
-    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        visit = Visit(reader, writer)
-        visits.append(visit)
-        try:
-            await talk(visit)
-        except (EOFError, OSError):
-            pass
-        finally:
-            visit.gone.set()
-            writer.close()
-
-    server = await asyncio.start_server(met, "127.0.0.1", 0, ssl=tls)
-    try:
-        scheme = "https" if tls else "http"
-        yield Server(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/messages", visits)
-    finally:
-        server.close()
-        for visit in visits:
-            visit.writer.transport.abort()
+from tests.raw_server import CHUNKED, OK, Visit, always, answer, once, post, serving
 
 
 @pytest.fixture
@@ -81,42 +18,6 @@ async def transport() -> AsyncIterator[Http1Transport]:
     transport = Http1Transport()
     yield transport
     await transport.aclose()
-
-
-def post(server: Server, body: bytes = b"{}", read: float = 30, **headers: str) -> httpx.Request:
-    timeouts = {"timeout": {"connect": 5, "read": read}}
-    return httpx.Request("POST", server.url, content=body, headers=headers, extensions=timeouts)
-
-
-async def answer(transport: Http1Transport, request: httpx.Request) -> tuple[int, bytes]:
-    """Status and whole body; the connection goes back."""
-    async with asyncio.timeout(10):
-        response = await transport.handle_async_request(request)
-        try:
-            return response.status_code, b"".join([chunk async for chunk in response.stream])  # type: ignore[union-attr]
-        finally:
-            await response.aclose()
-
-
-def always(content: bytes) -> Talk:
-    """Answers every request with these bytes and keeps the connection."""
-
-    async def talk(visit: Visit) -> None:
-        while True:
-            await visit.request()
-            visit.say(content)
-
-    return talk
-
-
-def once(content: bytes) -> Talk:
-    """Answers one request with these bytes and closes."""
-
-    async def talk(visit: Visit) -> None:
-        await visit.request()
-        visit.say(content)
-
-    return talk
 
 
 # --- Answers that are not
@@ -402,54 +303,3 @@ async def test_a_hang_up_at_any_moment_leaves_nothing_behind(transport: Http1Tra
             for visit in server.visits:
                 if visit.writer.get_extra_info("peername") != idle[0]._transport.get_extra_info("sockname"):
                     await visit.gone.wait()
-
-
-# --- TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A certificate for `localhost` that signs itself, and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(secret + made.public_bytes(Encoding.PEM))
-    return str(path)
-
-
-def server_tls(certificate: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: str, transport: Http1Transport) -> None:
-    async with serving(always(OK), server_tls(certificate)) as server:
-        with pytest.raises(httpx.ConnectError):
-            await answer(transport, post(server))
-
-
-async def test_a_certificate_for_another_name_is_refused(certificate: str) -> None:
-    transport = Http1Transport(ssl.create_default_context(cafile=certificate))
-    async with serving(always(OK), server_tls(certificate)) as server:
-        with pytest.raises(httpx.ConnectError):
-            await answer(transport, post(server))
-
-
-async def test_answers_come_over_tls_and_the_connection_is_used_again(certificate: str) -> None:
-    transport = Http1Transport(ssl.create_default_context(cafile=certificate))
-    async with serving(always(CHUNKED + b"2\r\nok\r\n0\r\n\r\n"), server_tls(certificate)) as server:
-        server.url = server.url.replace("127.0.0.1", "localhost")
-        for _ in range(3):
-            assert await answer(transport, post(server, b"x" * 1_000_000)) == (200, b"ok")
-        assert len(server.visits) == 1
-    await transport.aclose()

@@ -13,18 +13,15 @@ import contextlib
 import json
 import os
 import random
-import secrets
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.faults.report import Report
-from tests.live import INHERITED, REPO
-from tests.postgres import Postgres, binaries
+from tests.faults.aside import aside
+from tests.faults.report import Report, not_installed
+from tests.postgres import binaries
 
 SECONDS = 3000
 AT_ONCE = 2
@@ -33,13 +30,8 @@ RUNNING = 6  # requests at a time in each process
 
 def bare(kills: int, seed: int = 1, postgresql: bool = False) -> Report:
     if postgresql and not binaries():
-        report = Report("not run")
-        report.told("PostgreSQL", "not installed")
-        return report
-    with contextlib.ExitStack() as stack:
-        url = stack.enter_context(Postgres()).url if postgresql else ""
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-bare-"))
-        found = _in_a_process_of_its_own(Path(folder), url, kills, seed)
+        return not_installed("PostgreSQL")
+    found = aside("tests.faults.bare", kills, seed, seconds=SECONDS, postgresql=postgresql)
     report = Report(
         f"{found['kills']:,} SIGKILLs of processes that only journal, hold and settle, {AT_ONCE} at a time, on "
         f"{found['vendor']}; seed {seed}"
@@ -56,23 +48,6 @@ def bare(kills: int, seed: int = 1, postgresql: bool = False) -> Report:
     report.exactly("nano-dollars billed above the costs", max(found["billed"] - found["cost"], 0))
     report.told("holds that only the lease ended", found["lapsed"])
     return report
-
-
-def _in_a_process_of_its_own(folder: Path, url: str, kills: int, seed: int) -> dict[str, Any]:
-    numbered = {name: f"1:{secrets.token_urlsafe(48)}" for name in ("KEY_PEPPERS", "AUDIT_KEY", "ENCRYPTION_KEYS")}
-    env = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-        "DATA_DIR": str(folder),
-        "DJANGO_SETTINGS_MODULE": "proxysite.settings",
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **numbered,
-        **({"DATABASE_URL": url} if url else {}),
-    }
-    command = [sys.executable, "-m", "tests.faults.bare", str(kills), str(seed)]
-    done = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 # In that process

@@ -1,11 +1,12 @@
 """Changes to keys and tenants from one process, so that a proof of many does not start Django for each.
 
-Reads a command a line: `issue TENANT`, answered with a new key; `revoke KEY`, `rpm KEY N`, `suspend KEY` and `resume
-KEY`, answered with the time of the commit.
+Reads a command a line: `issue TENANT`, answered with a new key; `revoke KEY` (as `manage.py revoke_key` does it), `rpm
+KEY N`, `suspend KEY` and `resume KEY`, answered with the time just before the change.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ def main() -> None:
 
     django.setup()
     from django.conf import settings
+    from django.core.management import call_command
 
     from tenants.models import ApiKey, Tenant
 
@@ -29,9 +31,10 @@ def main() -> None:
             print(ApiKey.objects.issue(tenant, "changing", peppers=settings.KEY_PEPPERS).key.text, flush=True)
             continue
         key = ApiKey.objects.select_related("tenant").get(secrets__public_id=text.split("_")[2][:8])
+        began = time.time()
         match verb:
             case "revoke":
-                key.revoke("a proof", by="a proof")
+                call_command("revoke_key", text, stdout=io.StringIO())
             case "rpm":
                 key.rpm = int(more[0])
                 key.save(update_fields=["rpm"])
@@ -39,7 +42,7 @@ def main() -> None:
                 key.tenant.suspend()
             case "resume":
                 key.tenant.resume()
-        print(time.time(), flush=True)
+        print(began, flush=True)
 
 
 if __name__ == "__main__":

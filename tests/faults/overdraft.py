@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.faults.kills import _under_load
 from tests.faults.load import Ask, Client, Seen, run, swarm
-from tests.faults.report import Report
+from tests.faults.report import Report, not_installed
 from tests.faults.stage import Stage, still_open
 from tests.live import until
 from tests.postgres import Postgres, binaries
@@ -39,12 +39,12 @@ class Priced(Ask):
 
 
 def overdraft(runs: int, workers: int = 4, seed: int = 1, postgresql: bool = False) -> Report:
+    if postgresql and not binaries():
+        return not_installed("PostgreSQL")
     report = Report(
         f"{runs} × {CLIENTS} requests at once on a budget of $1, prices and sizes at random; {workers} workers, "
         f"{'PostgreSQL' if postgresql else 'SQLite'}; seed {seed}"
     )
-    if postgresql and not binaries():
-        return report
     chance, over, odd, unfit = random.Random(seed), list[str](), list[str](), list[str]()
     served = refused = 0
     with _stage(workers, postgresql) as stage:
@@ -70,12 +70,12 @@ def overdraft(runs: int, workers: int = 4, seed: int = 1, postgresql: bool = Fal
 
 
 def killed(count: int, clients: int = 24, seed: int = 1, postgresql: bool = False) -> Report:
+    if postgresql and not binaries():
+        return not_installed("PostgreSQL")
     report = Report(
         f"{count} SIGKILLs of a random worker of 2 while {clients} clients ask with a key that has budgets, "
         f"{'PostgreSQL' if postgresql else 'SQLite'}; seed {seed}"
     )
-    if postgresql and not binaries():
-        return report
     with _stage(2, postgresql) as stage:
         stage.key = stage.server.issue_key("acme", "budgeted", "--budget", "1000:total")
         seen = run(_under_load(stage, count, clients, random.Random(seed)))

@@ -37,7 +37,6 @@ from tests.faults.malformed import malformed
 from tests.faults.outage import outage
 from tests.faults.overdraft import killed, overdraft
 from tests.faults.report import Figure, Report
-from tests.faults.revocation import revocation
 from tests.faults.slow import slow, slow_readers
 from tests.faults.soak import soak
 from tests.faults.tampering import tampering
@@ -99,11 +98,6 @@ PROOFS: dict[str, Proof] = {
         "A client that hangs up stops upstream at once, and leaves nothing behind",
         partial(disconnects, 100, limit_ms=1000, at_once=8),
         partial(disconnects, 10_000, limit_ms=100, at_once=16),
-    ),
-    "revocation": Proof(
-        "A revoked key is refused by every worker within a second",
-        partial(revocation, 3, workers=2),
-        partial(revocation, 20, workers=4),
     ),
     "changes": Proof(
         "A revocation, a changed limit and a suspension reach every worker within a second",

@@ -52,5 +52,12 @@ class Report:
         return "\n".join([*lines, *(f"    {line}" for line in self.evidence)])
 
 
+def not_installed(what: str) -> Report:
+    """Of a proof that needs what this machine does not have."""
+    report = Report("not run")
+    report.told(what, "not installed")
+    return report
+
+
 def _short(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -8,13 +8,8 @@ own and undone.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,9 +18,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.faults.report import Report
-from tests.live import INHERITED, REPO
-from tests.postgres import Postgres, binaries
+from tests.faults.aside import aside
+from tests.faults.report import Report, not_installed
+from tests.postgres import binaries
 
 ROWS, RECORDS, DAYS = 60, 90, 3
 SECONDS = 1500
@@ -33,13 +28,9 @@ SECONDS = 1500
 
 def tampering(edits: int, record_edits: int, seed: int = 1, postgresql: bool = False) -> Report:
     if postgresql and not binaries():
-        report = Report("not run")
-        report.told("PostgreSQL", "not installed")
-        return report
-    with contextlib.ExitStack() as stack:
-        url = stack.enter_context(Postgres()).url if postgresql else ""
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-tampering-"))
-        found = _in_a_process_of_its_own(Path(folder), url, edits, record_edits, seed)
+        return not_installed("PostgreSQL")
+    numbers = (edits, record_edits, seed)
+    found = aside("tests.faults.tampering", *numbers, seconds=SECONDS, postgresql=postgresql)
     report = Report(
         f"{edits:,} edits of a trail of {found['rows']} rows and {record_edits:,} of {found['records']} sealed records,"
         f" on {found['vendor']}; seed {seed}"
@@ -51,22 +42,6 @@ def tampering(edits: int, record_edits: int, seed: int = 1, postgresql: bool = F
     report.exactly("edits refused while the triggers are there", found["refused"], found["attempts"])
     report.told("time for one row", f"{found['row_us']:.0f} µs")
     return report
-
-
-def _in_a_process_of_its_own(folder: Path, url: str, edits: int, record_edits: int, seed: int) -> dict[str, Any]:
-    numbered = {name: f"1:{secrets.token_urlsafe(48)}" for name in ("KEY_PEPPERS", "AUDIT_KEY", "ENCRYPTION_KEYS")}
-    env = {name: os.environ[name] for name in INHERITED if name in os.environ} | {
-        "DATA_DIR": str(folder),
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **numbered,
-        **({"DATABASE_URL": url} if url else {}),
-    }
-    command = [sys.executable, "-m", "tests.faults.tampering", str(edits), str(record_edits), str(seed)]
-    done = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 # In that process
@@ -267,5 +242,4 @@ def _number(random: Random, old: Any) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
     print(json.dumps(main(*(int(word) for word in sys.argv[1:4]))))

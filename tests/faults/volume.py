@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from urllib.parse import urlencode
 
-from tests.faults.report import Report
+from tests.faults.report import Report, not_installed
 from tests.live import REPO, Server, until
 from tests.postgres import Postgres, binaries
 
@@ -66,9 +66,7 @@ print(times[len(times) // 2], times[int(len(times) * 0.95)])
 def volume(count: int, rounds: int, leeway: int = 1, postgresql: bool = False) -> Report:
     """`leeway` is how many times the limits a page may take: a sample runs on machines that do other things too."""
     if postgresql and not binaries():
-        report = Report("not run")
-        report.told("PostgreSQL", "not installed")
-        return report
+        return not_installed("PostgreSQL")
     with contextlib.ExitStack() as stack:
         env = {"DATABASE_URL": stack.enter_context(Postgres()).url} if postgresql else {}
         server = stack.enter_context(Server({"UPSTREAM": "sandbox", **env}, workers=1))

@@ -16,15 +16,8 @@ from tenants.encryption import Box
 from tenants.models import ApiKey, AuditEvent, Payload, Tenant
 from tenants.nightly import Nightly
 from tenants.pseudonym import pseudonym
-from tests.conftest import issue
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def key(acme: Tenant) -> ApiKey:
-    issue(acme)
-    return ApiKey.objects.get()
 
 
 def put(key: ApiKey, days: float, end_user: str | None = None) -> UUID:

@@ -15,7 +15,6 @@ from tenants import reports_attention as reports
 from tenants.models import ApiKey, Budget, BudgetWindow, RequestRecord, Tenant, UsageDay
 from tenants.reports_attention import Away, Spike, spike
 from tenants.windows import first_day
-from tests.conftest import issue
 from tests.tenants.test_usage import row
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -24,12 +23,6 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 @pytest.fixture
 def acme(db: None) -> Tenant:
     return Tenant.objects.create(slug="acme", name="Acme")
-
-
-@pytest.fixture
-def key(acme: Tenant) -> ApiKey:
-    issue(acme)
-    return ApiKey.objects.get()
 
 
 @pytest.mark.parametrize(("days", "told"), [(-1, False), (1, True), (13.9, True), (14.1, False)])

@@ -24,10 +24,9 @@ WORKER = uuid.UUID(int=7)
 
 
 @pytest.fixture
-def key(acme: Tenant) -> ApiKey:
-    issue(acme)
+def key(key: ApiKey) -> ApiKey:
     Holder.objects.see(WORKER)
-    return ApiKey.objects.get()
+    return key
 
 
 def rules(key: ApiKey) -> tuple[BudgetRule, ...]:

@@ -26,12 +26,6 @@ from tests.conftest import issue
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def key(acme: Tenant) -> ApiKey:
-    issue(acme)
-    return ApiKey.objects.get()
-
-
 def at(moment: datetime) -> UUID:
     """An id made at that moment."""
     return UUID(int=ids.floor(moment).int | random.getrandbits(62))

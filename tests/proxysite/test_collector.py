@@ -1,0 +1,67 @@
+"""A request is gone when it has ended: nothing of it waits for the garbage collector, which would stop the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests import wire
+from tests.asgi import chat
+from tests.conftest import Stage
+
+OURS = ("bridge.", "proxysite.", "tenants.")
+
+
+async def left_over(work: Callable[[], Awaitable[Any]]) -> set[str]:
+    """The names of our classes of which only the collector could free an instance."""
+    await work()  # what is made once is made
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        await work()
+        gc.collect()
+        return {type(each).__qualname__ for each in gc.garbage if type(each).__module__.startswith(OURS)}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+MESSAGES = {"model": "claude-opus-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}
+RESPONSES = {"model": "claude-opus-5", "input": "Hello"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/chat/completions", chat()), ("/v1/messages", MESSAGES), ("/v1/responses", RESPONSES)],
+    ids=["chat", "messages", "responses"],
+)
+async def test_an_answered_request_leaves_nothing(stage: Stage, path: str, body: dict[str, Any], stream: bool) -> None:
+    async def ask() -> None:
+        assert (await stage.client.post(path, {**body, "stream": stream})).status == 200
+
+    assert await left_over(ask) == set()
+
+
+async def test_a_refused_request_leaves_nothing(stage: Stage) -> None:
+    async def ask() -> None:
+        assert (await stage.client.chat(temperature="warm")).status == 400
+
+    assert await left_over(ask) == set()
+
+
+async def test_a_client_that_hangs_up_leaves_nothing(stage: Stage) -> None:
+    async def ask() -> None:
+        stage.play(wire.streamed(*wire.answer("Hello")[:3], asyncio.get_running_loop().create_future()))
+        visit = stage.client.open("POST", "/v1/chat/completions", chat(stream=True))
+        await visit.some.wait()
+        visit.hang_up()
+        await visit.done()
+
+    assert await left_over(ask) == set()
