@@ -5,6 +5,7 @@ This module is gunicorn's configuration file too: `gunicorn -c python:proxysite.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import os
@@ -61,6 +62,16 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
                 self._keep(data[start:])
                 return
             super().data_received(data[start : start + SLICE_BYTES] if len(data) > SLICE_BYTES else data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Once nothing goes on here any more, breaks the circles that hold this object and its buffers: one leads
+        through the parser, in C, where the collector of garbage does not see it."""
+        super().connection_lost(exc)
+        if self._task is not None:
+            self._task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._callback_parser = self._body_receiver = None
 
     @property
     def _request_complete(self) -> bool:
