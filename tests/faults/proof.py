@@ -201,7 +201,7 @@ PROOFS: dict[str, Proof] = {
     ),
     "soak": Proof(
         "Whatever goes on, for however long, nothing grows",
-        partial(soak, 40),
+        partial(soak, 40, memory_mb=24),
         partial(soak, 1800),
     ),
 }

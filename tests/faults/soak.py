@@ -29,8 +29,8 @@ LIMITED_SECONDS = 0.1  # between the requests of whoever has that limit
 FIRST, LAST = 0.25, 0.25  # shares of the time
 KILL_SECONDS = 5.0
 MORE = 0.02  # of what was there before; beside it, what a sample may happen to show more:
+MEMORY = "memory, MB"
 FLOORS = {
-    "memory, MB": 8,  # what one large request leaves in the allocator's hands
     "descriptors": 2,
     "threads": 2,  # of pools with a fixed size, which grow to it when they need to
     "connections to upstream": CLIENTS,
@@ -39,7 +39,8 @@ FLOORS = {
 Mischief = Callable[[float], Awaitable[None]]
 
 
-def soak(seconds: float, seed: int = 1) -> Report:
+def soak(seconds: float, memory_mb: float = 8, seed: int = 1) -> Report:
+    """`memory_mb`: so much more than before is noise; what a short run has not warmed up yet, too."""
     report = Report(
         f"{seconds / 60:.2g} minutes of {CLIENTS} clients that ask in all dialects, whole and streamed, hang up, read"
         f" slowly, are refused and meet faults of upstream, and one that runs into its limit; after the first"
@@ -58,7 +59,7 @@ def soak(seconds: float, seed: int = 1) -> Report:
         report.told("SIGKILLs", stage.server.log().count("was sent SIGKILL"))
         report.told("restarts", time_of.restarted)
         report.told("refused by a limit", time_of.limited)
-        _growth(report, before, after)
+        _growth(report, before, after, {**FLOORS, MEMORY: memory_mb})
         _answers(report, quiet, seen)
         _accounts(report, stage, [one for one in seen if not isinstance(one.ask, Refused)])
         report.none_of("journal files of workers that are gone", stage.left_over())
@@ -123,7 +124,7 @@ def sizes(stage: Stage) -> dict[str, float]:
     """Of the master and of the worker that is oldest, and what else may pile up."""
     pids = (stage.server.pid, stage.server.workers()[0])
     return {
-        "memory, MB": sum(map(resident, pids)) / 1e6,
+        MEMORY: sum(map(resident, pids)) / 1e6,
         "descriptors": sum(open_files(pid, stage.fake.port) for pid in pids),
         "threads": sum(map(thread_count, pids)),
         "connections to upstream": stage.fake.ledger("summary=1")["open_connections"],
@@ -148,9 +149,9 @@ def _count(stage: Stage, query: str) -> int:
     return int(stage.server._rows(query)[0]["n"])
 
 
-def _growth(report: Report, before: dict[str, float], after: dict[str, float]) -> None:
+def _growth(report: Report, before: dict[str, float], after: dict[str, float], floors: dict[str, float]) -> None:
     for what, most in before.items():
-        limit = most * (1 + MORE) + FLOORS.get(what, 0)
+        limit = most * (1 + MORE) + floors.get(what, 0)
         report.at_most(f"{what}, after {most:.4g}", after[what], limit)
 
 
