@@ -259,7 +259,7 @@ def _dearest(content: bytes, tariff: Tariff | None) -> str:
     asked = b'"cache_control"' in content
     if not asked or tariff is None:
         return "input"
-    classes = [name for name in INPUT_CLASSES if name != "cache_write_1h" or b'"1h"' in content]
+    classes = [name for name in INPUT_CLASSES if name != "cache_write_1h" or b'"ttl":"1h"' in content]
     return max(classes, key=lambda name: getattr(tariff.rates, name))
 
 

@@ -123,6 +123,16 @@ class ApiError(Exception):
         return dict(self.headers) if self.retry is None else {**self.headers, "x-should-retry": str(self.retry).lower()}
 
 
+def forget(problem: BaseException | None) -> None:
+    """Takes from an error that has been dealt with, and from what led to it, the frames that they came through. These
+    hold the request, and the errors themselves: a circle that would wait for the garbage collector, however large.
+    """
+    while problem is not None:
+        before = problem.__cause__ or problem.__context__
+        problem.__traceback__ = problem.__cause__ = problem.__context__ = None
+        problem = before
+
+
 def internal() -> ApiError:
     return ApiError("internal", "The server had an error while processing your request.")
 

@@ -22,7 +22,7 @@ from bridge.catalog import Catalog, Model
 from bridge.choices import Readable, open_all
 from bridge.continuing import ContinuedAnswer, may_pause
 from bridge.dialects.sealing import NO_SEAL, Seal
-from bridge.errors import ApiError, internal, shutdown
+from bridge.errors import ApiError, forget, internal, shutdown
 from bridge.idempotency import Kept, once
 from bridge.listing import Listing, OwnListings
 from bridge.prices import Prices
@@ -302,6 +302,7 @@ async def _stream(call: Call, answer: Readable, stream: Stream) -> AsyncIterator
             yield part
         yield _broken(call, stream, None)
     except ApiError as problem:
+        forget(problem)
         yield _broken(call, stream, problem)
     except asyncio.CancelledError:
         if call.ended is not Ended.DRAIN:

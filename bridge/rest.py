@@ -17,7 +17,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from bridge.call import Call
-from bridge.errors import ApiError, internal
+from bridge.errors import ApiError, forget, internal
 from bridge.responses import error_response
 from bridge.wire import strict
 
@@ -67,4 +67,5 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
     call: Call | None = getattr(request, "call", None)
     if call is not None:
         call.fail(problem, dialect.status(problem))
+    forget(error)
     return error_response(problem, dialect, request.request_id)

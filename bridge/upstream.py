@@ -146,6 +146,7 @@ class Upstream:
                 if not retry or attempt >= ATTEMPTS or not self._budget.withdraw():
                     raise failure.error from failure
                 wait = failure.after if failure.after is not None else 0.25 * 2**attempt * random.uniform(0.5, 1)
+                errors.forget(failure)
             await asyncio.sleep(wait)
             attempt += 1
 

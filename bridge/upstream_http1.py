@@ -249,6 +249,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._open = False
+        self._parser = None  # type: ignore[assignment]  # it holds this object, and what nobody has read with it
         self._lost(self)
         if not self._busy or self._complete or self._error is not None:
             return

@@ -32,7 +32,7 @@ from bridge import telemetry
 from bridge.api import AsyncAPIView
 from bridge.call import Call, Ended
 from bridge.chat import CHAT
-from bridge.errors import ApiError, internal, record_unavailable, shutdown
+from bridge.errors import ApiError, forget, internal, record_unavailable, shutdown
 from bridge.pipeline import Services
 from bridge.responses import EventStream, error_response
 from bridge.speech import Dialect
@@ -193,6 +193,7 @@ class ApiDoor(ASGIHandler):
             problem = internal()
         if exchange.call is not None:
             exchange.call.fail(problem, exchange.dialect.status(problem))
+        forget(problem)
         return error_response(problem, exchange.dialect, exchange.name)
 
     async def _guarded(self, exchange: Exchange) -> HttpResponseBase:

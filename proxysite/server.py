@@ -5,6 +5,8 @@ This module is gunicorn's configuration file too: `gunicorn -c python:proxysite.
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
 import os
 import shutil
@@ -20,6 +22,7 @@ from gunicorn.asgi import websocket
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.glogging import Logger
 from gunicorn.workers import gasgi
+from prometheus_client import multiprocess, values
 
 from proxysite.frames import BridgeWebSocket
 from tenants.ids import uuid7
@@ -31,6 +34,8 @@ EARLY_BYTES = 256 * 1024  # of a next request that are kept before its turn
 SLICE_BYTES = 16 * 1024
 LINGER_BYTES = 64 * 1024 * 1024  # of a refused body that are thrown away, so that the refusal can be heard
 LINGER_SECONDS = 10.0
+
+_place = 0  # of this process among the files of the metrics; the master's
 
 
 class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
@@ -59,6 +64,16 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
                 self._keep(data[start:])
                 return
             super().data_received(data[start : start + SLICE_BYTES] if len(data) > SLICE_BYTES else data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Once nothing goes on here any more, breaks the circles that hold this object and its buffers: one leads
+        through the parser, in C, where the collector of garbage does not see it."""
+        super().connection_lost(exc)
+        if self._task is not None:
+            self._task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._callback_parser = self._body_receiver = None
 
     @property
     def _request_complete(self) -> bool:
@@ -129,6 +144,8 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
 
 
 ASGIProtocol._check_h1c_protocol_available()  # kept on the base class, where its own code looks for the answer
+if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    values.ValueClass = values.MultiProcessValue(lambda: _place)  # type: ignore[no-untyped-call]
 gasgi.ASGIProtocol = BridgeProtocol  # the worker names its protocol class at module level only
 websocket.WebSocketProtocol = BridgeWebSocket  # and that one its
 
@@ -141,6 +158,7 @@ class BridgeWorker(gasgi.ASGIWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.connections: weakref.WeakSet[BridgeProtocol] = weakref.WeakSet()
         self._listening = False
+        self.place = 0  # set before the fork
 
     def notify(self) -> None:
         """The heartbeat. The event loop has listened with its own short backlog by the first one."""
@@ -169,11 +187,20 @@ class BridgeLogger(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
+def pre_fork(server: Arbiter, worker: BridgeWorker) -> None:
+    """A worker counts on in the files of a dead one: named after processes, they would be more with every death."""
+    taken = {other.place for other in server.WORKERS.values()}
+    worker.place = next(place for place in itertools.count(1) if place not in taken)
+
+
+def post_fork(server: Arbiter, worker: BridgeWorker) -> None:
+    global _place
+    _place = worker.place
+
+
 def child_exit(server: Arbiter, worker: BridgeWorker) -> None:
     """Live gauges of a dead worker no longer count."""
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    multiprocess.mark_process_dead(worker.place)  # type: ignore[no-untyped-call]
 
 
 def fresh_metrics_dir() -> Path:

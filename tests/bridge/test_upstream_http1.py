@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 
 import httpx
@@ -288,6 +290,21 @@ async def test_an_answer_that_is_let_go_of_is_cut_at_once(transport: Http1Transp
         await response.aclose()
         async with asyncio.timeout(5):
             await server.visits[0].gone.wait()
+
+
+async def test_a_connection_that_was_cut_is_gone_with_what_nobody_read(transport: Http1Transport) -> None:
+    async with serving(once(CHUNKED + b"5\r\nfirst\r\n")) as server:
+        response = await transport.handle_async_request(post(server))
+        assert isinstance(response.stream, upstream_http1._Body)
+        connection = weakref.ref(response.stream._connection)
+        gc.disable()
+        try:
+            await response.aclose()
+            async with asyncio.timeout(5):
+                while connection() is not None:
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
 
 
 async def test_a_hang_up_at_any_moment_leaves_nothing_behind(transport: Http1Transport) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 
 from tests.faults import accounts
 from tests.faults.load import Ask, Leave, run, swarm
 from tests.faults.report import Report
-from tests.faults.stage import Stage, open_files, thread_count
-from tests.live import until
+from tests.faults.stage import Stage, thread_count
 
 THREADS = 20  # per worker
 SLOW = "[fault:ok tokens=20 rate=200]"
@@ -26,7 +24,7 @@ def churn(requests: int, at_once: int = 32, seed: int = 1) -> Report:
         seen = run(swarm(stage.port, stage.key, _asks(chance, max(requests // 4, at_once)), at_once))
         stage.settled(lambda records: len(records) >= len(seen))
         stage.fake.quiet()
-        before = _files(stage)
+        before = stage.files()
         with stage.most_threads() as most_threads:
             seen += run(swarm(stage.port, stage.key, _asks(chance, requests), at_once))
         records = stage.settled(lambda records: len(records) >= len(seen))
@@ -39,7 +37,7 @@ def churn(requests: int, at_once: int = 32, seed: int = 1) -> Report:
         report.at_most("idle upstream connections kept", quiet["open_connections"], 2 * at_once)
         report.at_most("threads of a worker, the most", most_threads(), THREADS)
         report.at_most("threads of a worker, after", max(map(thread_count, stage.server.workers())), THREADS)
-        report.at_most("descriptors of a worker more than after the warm-up", _growth(stage, before), 0)
+        report.at_most("descriptors of a worker more than after the warm-up", stage.file_growth(before), 0)
         report.exactly("workers that ended", len(before.keys() - stage.server.workers()))
     return report
 
@@ -58,19 +56,3 @@ def _leaving(chance: random.Random) -> Ask:
         case _:
             leave = Leave("chunks", chance.randint(1, 18), reset)
     return Ask(SLOW, leave.where == "chunks" or chance.random() < 0.5, leave)
-
-
-def _files(stage: Stage) -> dict[int, int]:
-    return {pid: open_files(pid, stage.fake.port) for pid in stage.server.workers()}
-
-
-def _growth(stage: Stage, before: dict[int, int]) -> int:
-    """Not counted: idle connections to upstream and the database's own files, of which there is a fixed number."""
-
-    def most() -> int:
-        after = _files(stage)
-        return max(after[pid] - before[pid] for pid in before.keys() & after.keys())
-
-    with contextlib.suppress(TimeoutError):
-        until(lambda: most() <= 0, 5)  # the last clients' connections take a moment
-    return most()

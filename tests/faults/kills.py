@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
 import random
@@ -12,7 +11,7 @@ import signal
 from tests.faults import accounts
 from tests.faults.load import Ask, End, Leave, Seen, run, under_load
 from tests.faults.report import Report
-from tests.faults.stage import SETTLE_SECONDS, Stage
+from tests.faults.stage import Stage
 from tests.live import until
 
 ANSWERS = ("[fault:ok tokens=50 rate=100]", "[fault:ok tokens=20]", "[fault:ok tokens=20 rate=100 first=0.1]")
@@ -34,7 +33,7 @@ def kills(count: int, clients: int = 24, seed: int = 1) -> Report:
         accounts.compare(report, seen, records, calls)
         accounts.sums(report, records, stage.server.usage())
         died = sum(one.end in (End.CUT, End.UNANSWERED) for one in seen)
-        report.none_of("journal files left over", _left_over(stage))
+        report.none_of("journal files left over", stage.left_over())
         report.at_least("requests that lost their worker", died, count)
         accounts.no_errors(report, seen)
     return report
@@ -56,16 +55,3 @@ def _kill_one(stage: Stage, chance: random.Random) -> None:
 def _ask(chance: random.Random) -> Ask:
     leave = Leave("wait", chance.uniform(0, 0.5), chance.random() < 0.5) if chance.random() < 0.15 else None
     return Ask(chance.choice(ANSWERS), chance.random() < 0.7, leave)
-
-
-def _left_over(stage: Stage) -> list[str]:
-    """What is in the journal's folder beside one segment of each worker, once the dead ones' are recovered."""
-    folder = stage.server.data_dir / "journal"
-
-    def beside() -> list[str]:
-        pids = stage.server.workers()
-        return [path.name for path in folder.iterdir() if not any(f"-{pid}-" in path.name for pid in pids)]
-
-    with contextlib.suppress(TimeoutError):
-        until(lambda: not beside(), SETTLE_SECONDS)
-    return beside()

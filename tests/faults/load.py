@@ -19,7 +19,16 @@ import uvloop
 
 T = TypeVar("T")
 _BROKEN = (OSError, EOFError, asyncio.LimitOverrunError, ValueError, RuntimeError)  # the last is a closed uvloop handle
-CHAT = "/v1/chat/completions"
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
+# How the last event of a stream begins that is whole, and of one that failed.
+ENDS = {
+    CHAT: (b"data: [DONE]", b'data: {"error":'),
+    RESPONSES: (b"event: response.completed\n", b"event: response.failed\n"),
+    MESSAGES: (b"event: message_stop\n", b"event: error\n"),
+}
+AGAIN_SECONDS = 0.1
+SMALL_BUFFER = 4096  # bytes: all that the kernel takes for whoever does not read
+MODEL = "claude-sonnet-5-5"
 PATIENCE = 30.0  # seconds that a request may take in all
 _numbers = itertools.count(1)
 
@@ -42,9 +51,10 @@ class Leave:
 
     body    after this share of the request's body          chunks   after so many chunks of the answer
     wait    so many seconds after the request               deaf     the same, without reading anything of the answer
+    slow    the same, reading a little of it each second
     """
 
-    where: Literal["body", "wait", "chunks", "deaf"]
+    where: Literal["body", "wait", "chunks", "deaf", "slow"]
     value: float
     reset: bool = False  # RST instead of FIN
 
@@ -57,12 +67,19 @@ class Ask:
     stream: bool = True
     leave: Leave | None = None
     header: str = ""  # one more, as in "name: value"
+    path: str = CHAT
     name: str = field(default_factory=lambda: f"u{os.getpid()}-{next(_numbers)}")
 
     def body(self) -> bytes:
-        message = {"role": "user", "content": f"[id:{self.name}] {self.text}"}
-        body = {"model": "claude-sonnet-5-5", "max_tokens": 512, "messages": [message], "user": self.name}
-        return json.dumps({**body, "stream": self.stream}).encode()
+        return json.dumps({**self.fields(), "stream": self.stream}).encode()
+
+    def fields(self) -> dict[str, Any]:
+        text = f"[id:{self.name}] {self.text}"
+        message = {"role": "user", "content": text}
+        if self.path == RESPONSES:
+            return {"model": MODEL, "max_output_tokens": 512, "input": text, "user": self.name}
+        user: dict[str, Any] = {"metadata": {"user_id": self.name}} if self.path == MESSAGES else {"user": self.name}
+        return {"model": MODEL, "max_tokens": 512, "messages": [message], **user}
 
 
 @dataclass(slots=True)
@@ -77,6 +94,7 @@ class Seen:
     sent: float = 0.0
     answered: float = 0.0
     ended: float = 0.0
+    gap: float = 0.0  # seconds, the longest between two chunks
 
     @property
     def id(self) -> str:
@@ -123,6 +141,7 @@ class Client:
     async def connect(self) -> None:
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
+            self._writer.transport.set_write_buffer_limits(0)  # `say` waits until it is empty
 
     async def close(self, reset: bool = False) -> None:
         writer, self._writer = self._writer, None
@@ -138,8 +157,7 @@ class Client:
         """Returns when the kernel has it: a reset would throw away what this process still holds."""
         assert self._writer is not None
         self._writer.write(data)
-        while self._writer.transport.get_write_buffer_size():
-            await asyncio.sleep(0)
+        await self._writer.drain()
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """Status and body of a small answer. Raises what a broken connection raises."""
@@ -153,19 +171,18 @@ class Client:
         body, leave = ask.body(), ask.leave
         if leave is None:
             more = [ask.header] if ask.header else []
-            await self.say(self._head("POST", CHAT, len(body), *more) + body)
+            await self.say(self._head("POST", ask.path, len(body), *more) + body)
             return await self._answer(seen, None)
         # When it asks for the body the server has taken the request; whoever hangs up before that is nobody yet.
-        await self.say(self._head("POST", CHAT, len(body), "expect: 100-continue"))
+        await self.say(self._head("POST", ask.path, len(body), "expect: 100-continue"))
         await self._reader.readuntil(b" 100 Continue\r\n\r\n")
         share = leave.value if leave.where == "body" else 1.0
         await self.say(body[: int(len(body) * share)])
         if leave.where == "body":
             raise _Left
         seen.sent = time.time()
-        if leave.where == "deaf":
-            self._reader._transport.pause_reading()  # type: ignore[attr-defined]
-            await asyncio.sleep(leave.value)
+        if leave.where in ("deaf", "slow"):
+            await self._hardly_listen(leave)
             raise _Left
         if leave.where == "chunks":
             return await self._answer(seen, int(leave.value))
@@ -175,14 +192,29 @@ class Client:
         except TimeoutError:
             raise _Left from None
 
+    async def _hardly_listen(self, leave: Leave) -> None:
+        assert self._writer is not None
+        sock, transport = self._writer.get_extra_info("socket"), self._reader._transport  # type: ignore[attr-defined]
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        transport.pause_reading()
+        end = time.monotonic() + leave.value
+        while (left := end - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, 1))
+            if leave.where == "slow":
+                transport.resume_reading()
+                await asyncio.sleep(0.001)
+                transport.pause_reading()
+
     async def _answer(self, seen: Seen, most: int | None) -> None:
         first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
         seen.answered, seen.status = time.time(), int(first.split()[1])
         seen.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         received: list[bytes] = []
+        last = seen.answered
         try:
             async for chunk in self._chunks(seen.headers):
                 received.append(chunk)
+                seen.gap, last = max(seen.gap, (now := time.time()) - last), now
                 if len(received) == most:
                     raise _Left
         finally:
@@ -216,19 +248,23 @@ def _judged(seen: Seen) -> End:
     if not seen.ask.stream:
         return End.DONE
     last = seen.body.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
-    if last == b"data: [DONE]":
+    whole, failed = ENDS[seen.ask.path]
+    if last.startswith(whole):
         return End.DONE
-    return End.ERROR if last.startswith(b'data: {"error":') else End.MUTE
+    return End.ERROR if last.startswith(failed) else End.MUTE
 
 
 async def swarm(port: int, key: str, asks: Iterable[Ask], at_once: int, patience: float = PATIENCE) -> list[Seen]:
-    """All of them, so many at once; each of the clients takes the next one when it is done with its last."""
+    """All of them, so many at once; each of the clients takes the next one when it is done with its last; where nobody
+    was there, a moment later."""
     waiting, seen = iter(asks), list[Seen]()
 
     async def work(client: Client) -> None:
         try:
             for ask in waiting:
                 seen.append(await client.ask(ask))
+                if seen[-1].end is End.UNANSWERED:
+                    await asyncio.sleep(AGAIN_SECONDS)
         finally:
             await client.close()
 

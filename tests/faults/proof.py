@@ -31,13 +31,15 @@ from tests.faults.disconnects import disconnects
 from tests.faults.drain import drain
 from tests.faults.duplicates import duplicates
 from tests.faults.kills import kills
+from tests.faults.large import large
 from tests.faults.limits import limit_kills, limits, redis_dies
 from tests.faults.locked import locked
 from tests.faults.malformed import malformed
 from tests.faults.outage import outage
 from tests.faults.overdraft import killed, overdraft
 from tests.faults.report import Figure, Report
-from tests.faults.slow import slow
+from tests.faults.slow import slow, slow_readers
+from tests.faults.soak import soak
 from tests.faults.tampering import tampering
 from tests.faults.volume import volume
 from tests.live import REPO
@@ -66,7 +68,7 @@ PROOFS: dict[str, Proof] = {
     "drain": Proof(
         "SIGTERM ends every stream properly, in time",
         partial(drain, 100),
-        partial(drain, 100, rounds=5),
+        partial(drain, 100, rounds=20),
     ),
     "silent": Proof(
         "SIGTERM is not held up by connections that say nothing",
@@ -83,10 +85,20 @@ PROOFS: dict[str, Proof] = {
         partial(slow, 300, samples=100, limit=4),
         partial(slow, 300, samples=300, limit=2),
     ),
+    "slow readers": Proof(
+        "Clients that read slowly cost little memory, and others no time",
+        partial(slow_readers, 50, rounds=1, samples=300, limit_mb=2, limit=4),
+        partial(slow_readers, 500, rounds=8, samples=500, limit_mb=1.2, limit=1.1),
+    ),
+    "large": Proof(
+        "A long history costs little time, and a huge image holds nobody up",
+        partial(large, 10, 2, limit_ms=60, stall_ms=200),
+        partial(large, 100, 10, limit_ms=15, stall_ms=50),
+    ),
     "disconnects": Proof(
-        "A client that hangs up stops upstream at once",
-        partial(disconnects, 100, limit_ms=1000),
-        partial(disconnects, 1000, limit_ms=100),
+        "A client that hangs up stops upstream at once, and leaves nothing behind",
+        partial(disconnects, 100, limit_ms=1000, at_once=8),
+        partial(disconnects, 10_000, limit_ms=100, at_once=16),
     ),
     "changes": Proof(
         "A revocation, a changed limit and a suspension reach every worker within a second",
@@ -193,6 +205,11 @@ PROOFS: dict[str, Proof] = {
         partial(cuts, 60),
         partial(cuts, 1000),
     ),
+    "soak": Proof(
+        "Whatever goes on, for however long, nothing grows",
+        partial(soak, 40, memory_mb=24),
+        partial(soak, 1800),
+    ),
 }
 
 
@@ -272,7 +289,7 @@ def machine() -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="in full, some ten minutes, instead of a sample")
+    parser.add_argument("--full", action="store_true", help="in full (soak: half an hour), instead of a sample")
     parser.add_argument("--only", action="append", choices=PROOFS, metavar="NAME", help=f"one of {', '.join(PROOFS)}")
     parser.add_argument(
         "--write", type=Path, metavar="FILE", help="write the results there, beside older ones of others"

@@ -1,15 +1,18 @@
-"""Proof: a slow upstream does not slow down the requests that it does not concern."""
+"""Proof: neither a slow upstream nor slow readers slow down the requests that they do not concern."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import statistics
 
 from tests.faults.load import Ask, Client, Leave, Seen, percentile, run, swarm
 from tests.faults.report import Report
-from tests.faults.stage import Stage
+from tests.faults.stage import Stage, resident
 from tests.live import until
 
 QUICK = "[fault:ok tokens=10]"
+FLOOD = "[fault:ok tokens=6000]"  # at once, and more than all buffers on the way hold
 HANGS = "[fault:ok first=600]"
 CLIENTS = 4  # enough to reach both workers
 MAX_PENDING_SECONDS = 300.0
@@ -24,17 +27,47 @@ def slow(pending: int, samples: int, limit: float) -> Report:
         idle, loaded, waited = run(_measured(stage, pending, samples))
         report.exactly("requests waiting throughout", waited, pending)
         report.exactly("quick requests answered", sum(one.status == 200 for one in (*idle, *loaded)), 2 * samples)
-        before, after = _p50(idle), _p50(loaded)
+        before, after = _at(idle, 0.5), _at(loaded, 0.5)
         report.told("p50, idle", f"{before:.2f} ms")
         report.told(f"p50, {pending:,} waiting", f"{after:.2f} ms")
-        report.told("p99, idle", f"{percentile((one.seconds for one in idle), 0.99) * 1000:.2f} ms")
-        report.told(f"p99, {pending:,} waiting", f"{percentile((one.seconds for one in loaded), 0.99) * 1000:.2f} ms")
+        report.told("p99, idle", f"{_at(idle, 0.99):.2f} ms")
+        report.told(f"p99, {pending:,} waiting", f"{_at(loaded, 0.99):.2f} ms")
         report.at_most("p50 with them, times p50 without", after / before, limit, " ×")
     return report
 
 
-def _p50(seen: list[Seen]) -> float:
-    return percentile((one.seconds for one in seen), 0.5) * 1000
+def slow_readers(readers: int, rounds: int, samples: int, limit_mb: float, limit: float) -> Report:
+    """`limit`: of the p99 of others, times what it was without."""
+    report = Report(
+        f"{rounds} rounds of {samples:,} quick requests one after another on an idle server, and as many beside"
+        f" {readers:,} clients that read some KB a second of an answer that comes faster than that; 2 workers"
+    )
+    with Stage() as stage:
+        run(_quick(stage, samples))
+        idle, beside, grown = list[list[Seen]](), list[list[Seen]](), list[int]()
+        for _ in range(rounds):
+            idle.append(run(_quick(stage, samples)))
+            quick, bytes_grown = run(_beside_readers(stage, readers, samples))
+            beside.append(quick)
+            grown.append(bytes_grown)
+        expected = (2 * rounds + 1) * samples + rounds * readers
+        records = stage.settled(lambda records: len(records) >= expected)
+        answered = sum(one.status == 200 for quick in (*idle, *beside) for one in quick)
+    report.exactly("quick requests answered", answered, 2 * rounds * samples)
+    report.exactly("records", len(records), expected)
+    before, after = (statistics.median(_at(quick, 0.99) for quick in each) for each in (idle, beside))
+    report.told("p50, idle", f"{_at([one for quick in idle for one in quick], 0.5):.2f} ms")
+    report.told(f"p50, {readers:,} reading slowly", f"{_at([one for quick in beside for one in quick], 0.5):.2f} ms")
+    report.told("p99, idle, median of the rounds", f"{before:.2f} ms")
+    report.told(f"p99, {readers:,} reading slowly, median of the rounds", f"{after:.2f} ms")
+    report.at_most("p99 with them, times p99 without", after / before, limit, " ×")
+    report.at_most("memory that each costs, the most of the rounds", max(grown) / readers / 1e6, limit_mb, " MB")
+    return report
+
+
+def _at(seen: list[Seen], share: float) -> float:
+    """The milliseconds that this share of them does not exceed."""
+    return percentile((one.seconds for one in seen), share) * 1000
 
 
 async def _measured(stage: Stage, pending: int, samples: int) -> tuple[list[Seen], list[Seen], int]:
@@ -43,9 +76,9 @@ async def _measured(stage: Stage, pending: int, samples: int) -> tuple[list[Seen
     leave = Leave("wait", MAX_PENDING_SECONDS)
     asks = [Ask(HANGS, n % 2 == 0, leave) for n in range(pending)]
     waiting = asyncio.create_task(swarm(stage.port, stage.key, asks, pending, MAX_PENDING_SECONDS))
-    await asyncio.to_thread(until, lambda: _in_flight(stage) == pending, 30, "the start of the slow requests")
+    await asyncio.to_thread(until, lambda: stage.fake.in_flight() == pending, 30, "the start of the slow requests")
     loaded = await _quick(stage, samples)
-    still = await asyncio.to_thread(_in_flight, stage)
+    still = await asyncio.to_thread(stage.fake.in_flight)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     return idle, loaded, still
@@ -59,5 +92,33 @@ async def _quick(stage: Stage, samples: int) -> list[Seen]:
     return seen
 
 
-def _in_flight(stage: Stage) -> int:
-    return int(stage.fake.ledger("summary=1")["in_flight"])
+async def _beside_readers(stage: Stage, readers: int, samples: int) -> tuple[list[Seen], int]:
+    """The quick requests, and by how many bytes the workers have grown."""
+    before = _memory(stage)
+    asks = [Ask(FLOOD, True, Leave("slow", MAX_PENDING_SECONDS)) for _ in range(readers)]
+    reading = asyncio.create_task(swarm(stage.port, stage.key, asks, readers, MAX_PENDING_SECONDS))
+    await asyncio.to_thread(until, lambda: stage.clients() == readers, 30, "the start of the slow readers")
+    await asyncio.to_thread(_stuck, stage)
+    grown = _memory(stage) - before
+    quick = await _quick(stage, samples)
+    assert await asyncio.to_thread(stage.clients) >= readers, "slow readers that had nothing more to read"
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await asyncio.to_thread(stage.fake.quiet)
+    return quick, grown
+
+
+def _stuck(stage: Stage) -> None:
+    """Returns when the buffers on the way are full: the workers have not grown for a second."""
+    sizes = list[int]()
+
+    def steady() -> bool:
+        sizes.append(_memory(stage))
+        return len(sizes) > 20 and sizes[-1] - sizes[-20] < 1_000_000
+
+    with contextlib.suppress(TimeoutError):
+        until(steady, 30)
+
+
+def _memory(stage: Stage) -> int:
+    return sum(map(resident, stage.server.workers()))

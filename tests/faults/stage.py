@@ -21,7 +21,8 @@ from tests.live import REPO, Server, until
 
 Json = dict[str, Any]
 
-MAX_SECONDS = 1800  # a fake Anthropic that nobody stopped stops by itself
+PAGE = os.sysconf("SC_PAGE_SIZE")
+MAX_SECONDS = 3600  # a fake Anthropic that nobody stopped stops by itself
 OPEN_STATES = ("admitted", "sent", "streaming")
 SETTLE_SECONDS = 15.0  # for the last record of a run: a flush takes 0.2 s, the recovery of a dead worker 10
 
@@ -44,6 +45,9 @@ class Fake:
     def calls(self) -> list[Json]:
         """Every request for a message, oldest first."""
         return [call for call in self.ledger()["requests"] if call["path"] == "/v1/messages"]
+
+    def in_flight(self) -> int:
+        return int(self.ledger("summary=1")["in_flight"])
 
     def quiet(self, seconds: float = 10) -> Json:
         """The counts once nothing is in flight any more, or after so many seconds."""
@@ -106,6 +110,38 @@ class Stage:
             over.set()
             watcher.join()
 
+    def clients(self) -> int:
+        """How many are connected to the server."""
+        return sum(connections(pid, self.port) for pid in self.server.workers())
+
+    def files(self) -> dict[int, int]:
+        """How many descriptors each worker has."""
+        return {pid: open_files(pid, self.fake.port) for pid in self.server.workers()}
+
+    def left_over(self) -> list[str]:
+        """What is in the journal's folder beside one segment of each worker, once the dead ones' are recovered."""
+        folder = self.server.data_dir / "journal"
+
+        def beside() -> list[str]:
+            pids = self.server.workers()
+            return [path.name for path in folder.iterdir() if not any(f"-{pid}-" in path.name for pid in pids)]
+
+        with contextlib.suppress(TimeoutError):
+            until(lambda: not beside(), SETTLE_SECONDS)
+        return beside()
+
+    def file_growth(self, before: dict[int, int]) -> int:
+        """By how many more the worker that gained most has kept. Not counted: idle connections to upstream and the
+        database's own files, of which there is a fixed number."""
+
+        def most() -> int:
+            after = self.files()
+            return max(after[pid] - before[pid] for pid in before.keys() & after.keys())
+
+        with contextlib.suppress(TimeoutError):
+            until(lambda: most() <= 0, 5)  # the last clients' connections take a moment
+        return most()
+
 
 def still_open(records: list[Json]) -> list[Json]:
     return [record for record in records if record["state"] in OPEN_STATES]
@@ -124,9 +160,8 @@ def thread_count(pid: int) -> int:
 
 
 def resident(pid: int) -> int:
-    """Bytes that a process has in memory."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of memory, those shared with other processes among them."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
 
 def open_files(pid: int, idle: int) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
 from tests import wire
@@ -63,5 +65,31 @@ async def test_a_client_that_hangs_up_leaves_nothing(stage: Stage) -> None:
         await visit.some.wait()
         visit.hang_up()
         await visit.done()
+
+    assert await left_over(ask) == set()
+
+
+FAILURES: dict[str, Callable[[], Any]] = {
+    "refused": lambda: wire.failed(400, "invalid_request_error"),
+    "failed": lambda: wire.failed(500, "api_error"),
+    "unreachable": lambda: httpx.ConnectError("no"),
+    **{name: partial(wire.broken, name) for name in wire.BREAKS if name != "too large"},
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_request_that_upstream_fails_leaves_nothing(stage: Stage, failure: str, stream: bool) -> None:
+    async def ask() -> None:
+        stage.play(FAILURES[failure]())
+        await stage.client.post("/v1/chat/completions", chat(stream=stream), x_stainless_retry_count="1")
+
+    assert await left_over(ask) == set()
+
+
+async def test_a_request_that_was_tried_again_leaves_nothing(stage: Stage) -> None:
+    async def ask() -> None:
+        stage.play(wire.failed(529, "overloaded_error", retry_after="0"), wire.streamed(*wire.answer("Hello")))
+        assert (await stage.client.chat()).status == 200
 
     assert await left_over(ask) == set()
