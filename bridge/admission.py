@@ -34,7 +34,7 @@ async def admit(
     `content` is its JSON. A smaller `max_tokens` may be set in `request`. Raises ApiError (429); a refusal takes
     nothing.
     """
-    taken = await limiting.take(services.limiter, call, dialect.name, request, question.choices)
+    taken = await limiting.take(services.limiter, call, dialect.name, request, content, question.choices)
     try:
         sharing.enter(services.fairness, call)
         funds = Funds(services, call, question, model)

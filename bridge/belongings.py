@@ -78,6 +78,11 @@ class Belongings:
         return Frame(b"event: " + event["type"].encode() + b"\ndata: " + data + b"\n\n", data)
 
 
+def names_any(content: bytes) -> bool:
+    """Whether a request may name what belongs to somebody, by its JSON. Inside a text the quotes would be escaped."""
+    return b'"file_id"' in content or _NAMED in content
+
+
 def _refuse_files(turn: Json) -> None:
     """A `file_id` in a block is a file to be read. (In what code put out before it only tells of one; the arguments of
     a call are the client's own.)"""

@@ -14,8 +14,10 @@ UNSEEN_TOKENS = 3_000  # a document that only upstream will see
 NUMBER_BYTES = 4  # and their like: nothing in JSON that is not text is long
 
 
-def input_tokens(request: dict[str, Any]) -> int:
-    """Of the Messages request as it will be sent; whatever is in it counts as something."""
+def input_tokens(request: dict[str, Any], content: bytes) -> int:
+    """Of the Messages request as it will be sent, `content` being its JSON; whatever is in it counts as something."""
+    if b'"source"' not in content:  # nothing but text in it
+        return len(content) // BYTES_PER_TOKEN + 1
     return _bytes(request.get(name) for name in ("system", "messages", "tools", "output_config")) // BYTES_PER_TOKEN + 1
 
 

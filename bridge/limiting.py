@@ -27,14 +27,16 @@ _NAMES = {
 }
 
 
-async def take(limiter: Limiter, call: Call, form: str, request: dict[str, Any], choices: int) -> Taken | None:
+async def take(
+    limiter: Limiter, call: Call, form: str, request: dict[str, Any], content: bytes, choices: int
+) -> Taken | None:
     """Takes what the request needs of every limit of its key and tenant, to be settled with the call. Raises ApiError
     (429), in which case nothing was taken."""
     limits = call.caller.limits
     if not limits:
         return None
     given = min(request["max_tokens"], EXPECTED_OUTPUT)
-    size = input_tokens(request) if any(limit.unit is Unit.TOKENS for limit in limits) else 0
+    size = input_tokens(request, content) if any(limit.unit is Unit.TOKENS for limit in limits) else 0
     need = {Unit.REQUESTS: 1, Unit.TOKENS: (size + given) * choices, Unit.CONCURRENCY: 1}
     taken = await limiter.take([(limit, need[limit.unit]) for limit in limits])
     call.grant.headers.update(headers(form, taken.standings()))

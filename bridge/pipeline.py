@@ -15,7 +15,7 @@ import msgspec
 from bridge import funding, limiting, listing, sharing
 from bridge.adapt import refuse_losses
 from bridge.admission import admit
-from bridge.belongings import Belongings
+from bridge.belongings import Belongings, names_any
 from bridge.caching import cache_long_prompt
 from bridge.call import Call, Ended, Price, no_price
 from bridge.catalog import Catalog, Model
@@ -137,9 +137,11 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
     _apply_rights(call.caller, dialect, question, request)
     upstream = services.upstream(call.caller)
     call.belongings = services.belongings(call.caller, upstream)
-    if call.belongings is not None:
+    content = _encoded(request)
+    if call.belongings is not None and names_any(content):
         request = call.belongings.opened(request)
-    content, wanted = _encoded(request), request["max_tokens"]
+        content = _encoded(request)
+    wanted = request["max_tokens"]
     most = await admit(services, dialect, call, question, request, content, model)
     if request["max_tokens"] != wanted:
         content = _encoded(request)
@@ -227,7 +229,9 @@ async def count_tokens(services: Services, caller: Caller, dialect: Counter, ask
     request = dialect.countable({**question.fit(model, ""), "model": target})
     upstream = services.upstream(caller)
     own = services.belongings(caller, upstream)
-    content = msgspec.json.encode(own.opened(request) if own is not None else request)
+    content = msgspec.json.encode(request)
+    if own is not None and names_any(content):
+        content = msgspec.json.encode(own.opened(request))
     headers = await limiting.take_one(services.limiter, caller, dialect.name)
     try:
         count = await upstream.post("/v1/messages/count_tokens", content, question.headers)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridge.estimate import input_tokens
 
 
 def about(*content: Any, **more: Any) -> int:
-    return input_tokens({"messages": [{"role": "user", "content": list(content)}], **more})
+    request = {"messages": [{"role": "user", "content": list(content)}], **more}
+    return input_tokens(request, msgspec.json.encode(request))
 
 
 def test_text_counts_by_its_bytes() -> None:
@@ -43,4 +45,5 @@ def test_nonsense_has_a_size_too() -> None:
     deep: Any = "x"
     for _ in range(5000):
         deep = [deep]
-    assert about(deep, 1, None, {"source": 5}, {"type": "image", "source": {}}, "\ud800") > 0
+    nonsense = [deep, 1, None, {"source": 5}, {"type": "image", "source": {}}, "\ud800"]
+    assert input_tokens({"messages": nonsense}, b'{"source":{}}') > 0
