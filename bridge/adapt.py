@@ -39,8 +39,9 @@ def adapt(
     think(request, model, receipt, display)
     _drop_sampling(request, model, receipt)
     _end_with_user(request, model, receipt)
-    _limit_breakpoints(request, receipt)
-    _order_breakpoints(request, receipt)
+    if any("cache_control" in block for block in _cacheable(request)):
+        _limit_breakpoints(request, receipt)
+        _order_breakpoints(request, receipt)
     return rewriters
 
 
