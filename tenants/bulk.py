@@ -7,6 +7,7 @@ database does with it (bench/RESULTS.md). Here only the values are made ready, e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection, models
@@ -21,10 +22,15 @@ Ready = Callable[[Any], Any]
 def insert(rows: Iterable[models.Model], model: type[models.Model]) -> None:
     """Inserts new rows, all columns of each, or raises what the database raises and inserts none."""
     fields = model._meta.concrete_fields
-    ready = [(field.attname, _ready(field)) for field in fields]
-    values = [tuple([make(row.__dict__[name]) for name, make in ready]) for row in rows]
+    columns_of = itemgetter(*(field.attname for field in fields))
+    ready = [(place, make) for place, field in enumerate(fields) if (make := _ready(field)) is not None]
+    values = [list(columns_of(row.__dict__)) for row in rows]
     if not values:
         return
+    for each in values:
+        for place, make in ready:
+            if each[place] is not None:
+                each[place] = make(each[place])
     table = connection.ops.quote_name(model._meta.db_table)
     columns = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
     with connection.cursor() as cursor:
@@ -37,22 +43,16 @@ def insert(rows: Iterable[models.Model], model: type[models.Model]) -> None:
             cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)
 
 
-def _ready(field: models.Field[Any, Any]) -> Ready:
-    """What makes a value of this field ready for the driver."""
+def _ready(field: models.Field[Any, Any]) -> Ready | None:
+    """What makes a value of this field ready for the driver; None: every driver takes it as it is."""
     if isinstance(field, models.ForeignKey):
         return _ready(field.target_field)
     if isinstance(field, _PLAIN):
-        return _as_it_is
+        return None
     if isinstance(field, _TEXT) and type(field).get_db_prep_save is models.Field.get_db_prep_save:
         return _text
-    if isinstance(field, models.JSONField):
-        return lambda value: None if value is None else field.get_db_prep_save(value, connection)
     return lambda value: field.get_db_prep_save(value, connection)
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _text(value: Any) -> Any:
-    return value if value is None or type(value) is str else str(value)
+def _text(value: str) -> str:
+    return value if type(value) is str else str(value)

@@ -180,13 +180,9 @@ def _let_go(row: Columns) -> None:
 
 def clean(row: Columns) -> Columns:
     """The row as every database takes it: known columns, no NUL, no text longer than its column."""
-    return {name: _clean_text(name, value) for name, value in row.items() if name in _COLUMNS}
-
-
-def _clean_text(name: str, value: Any) -> Any:
-    if not isinstance(value, str) or name not in _TEXT_LENGTHS:
-        return value
-    if "\0" in value:
-        value = value.replace("\0", "\ufffd")
-    text = value[: _TEXT_LENGTHS[name]]
-    return None if not text and name in _NULLABLE else text
+    known = {name: row[name] for name in row.keys() & _COLUMNS}
+    for name, length in _TEXT_LENGTHS.items():
+        text = known.get(name)
+        if isinstance(text, str):
+            known[name] = text.replace("\0", "\ufffd")[:length] or (None if name in _NULLABLE else "")
+    return known
