@@ -115,7 +115,7 @@ def bridge(upstream: str, folder: Path) -> Iterator[System]:
 def bridge_env(upstream: str, data: Path, port: int) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "DATABASE_URL", "BENCH_BUDGET") if name in os.environ}
     kept |= {name: value for name, value in os.environ.items() if name.startswith("BRIDGE_BENCH_")}
-    secrets = dict.fromkeys(("SECRET_KEY", "KEY_PEPPERS", "ENCRYPTION_KEYS", "AUDIT_KEY"), "x" * 48)
+    secrets = dict.fromkeys(("KEY_PEPPERS", "ENCRYPTION_KEYS", "AUDIT_KEY"), "1:" + "x" * 48) | {"SECRET_KEY": "x" * 48}
     return {
         **kept,
         **(secrets if "DATABASE_URL" in os.environ else {}),
