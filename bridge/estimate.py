@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from bridge.belongings import SEARCHED_BYTES
+
 BYTES_PER_TOKEN = 4  # of usual text
 IMAGE_TOKENS = 1_600
 PDF_BYTES_PER_TOKEN = 30  # base64 of a usual page, and its text and picture in tokens
@@ -16,7 +18,7 @@ NUMBER_BYTES = 4  # and their like: nothing in JSON that is not text is long
 
 def input_tokens(request: dict[str, Any], content: bytes) -> int:
     """Of the Messages request as it will be sent, `content` being its JSON; whatever is in it counts as something."""
-    if b'"source"' not in content:  # nothing but text in it
+    if len(content) <= SEARCHED_BYTES and b'"source"' not in content:  # nothing but text in it
         return len(content) // BYTES_PER_TOKEN + 1
     return _bytes(request.get(name) for name in ("system", "messages", "tools", "output_config")) // BYTES_PER_TOKEN + 1
 

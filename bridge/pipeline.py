@@ -139,8 +139,8 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
     call.belongings = services.belongings(call.caller, upstream)
     content = _encoded(request)
     if call.belongings is not None and names_any(content):
-        request = call.belongings.opened(request)
-        content = _encoded(request)
+        opened = call.belongings.opened(request)
+        request, content = opened, content if opened is request else _encoded(opened)
     wanted = request["max_tokens"]
     most = await admit(services, dialect, call, question, request, content, model)
     if request["max_tokens"] != wanted:
