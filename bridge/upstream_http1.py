@@ -27,7 +27,6 @@ IDLE_SECONDS = 55.0  # Anthropic's edge and most load balancers close after 60 o
 IDLE_CONNECTIONS = 1000
 HEAD_BYTES = 64 * 1024
 HIGH_WATER = 256 * 1024  # bytes of a body that nobody has read: above, the socket is left alone until all are read
-SLICE = 32 * 1024  # bytes that are read at once, about: between two of them others get their turn
 HAPPY_EYEBALLS_SECONDS = 0.25
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
 
@@ -151,7 +150,7 @@ class _Connection(asyncio.Protocol):
         self._complete = self._keep = self._heard = self._surplus = False
         self._chunks: list[bytes] = []
         self._size = 0
-        self._paused = self._sliced = False
+        self._paused = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -187,35 +186,18 @@ class _Connection(asyncio.Protocol):
         return httpx.Response(self._status, headers=self._headers, stream=_Body(self), request=request)
 
     async def read(self) -> bytes:
-        """What has come of the body since the last time, or a slice of it; b"" at its end. Raises
-        httpx.TransportError."""
-        if self._sliced:
-            await asyncio.sleep(0)
+        """What has come of the body since the last time; b"" at its end. Raises httpx.TransportError."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
             if self._complete:
                 return b""
             await self._wait()
-        chunks = self._slice()
-        if self._paused and not self._chunks:
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        if self._paused:
             self._paused = False
             self._transport.resume_reading()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _slice(self) -> list[bytes]:
-        chunks, self._chunks = self._chunks, []
-        if self._size > SLICE:
-            count = size = 0
-            while size < SLICE:
-                size += len(chunks[count])
-                count += 1
-            chunks, self._chunks = chunks[:count], chunks[count:]
-            self._size -= size
-        else:
-            self._size = 0
-        self._sliced = bool(self._chunks)
-        return chunks
 
     def release(self) -> None:
         """The exchange is over for whoever asked: the connection is kept if there is nothing left on it."""

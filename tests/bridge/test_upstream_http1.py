@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from bridge import upstream_http1
-from bridge.upstream_http1 import SLICE, Http1Transport
+from bridge.upstream_http1 import Http1Transport
 from tests.raw_server import CHUNKED, OK, Visit, always, answer, once, post, serving
 
 
@@ -56,35 +56,6 @@ async def test_what_came_before_the_break_is_read_first(transport: Http1Transpor
         assert await anext(chunks) == b"first"
         with pytest.raises(httpx.RemoteProtocolError):
             await anext(chunks)
-
-
-async def test_much_at_once_is_read_in_slices_and_others_get_their_turn(transport: Http1Transport) -> None:
-    pieces = [b"%x\r\n%b\r\n" % (1000, bytes([65 + n % 26]) * 1000) for n in range(200)]
-
-    async def talk(visit: Visit) -> None:
-        await visit.request()
-        visit.say(CHUNKED + b"".join(pieces) + b"0\r\n\r\n")
-        await visit.reader.read()
-
-    async with serving(talk) as server:
-        response = await transport.handle_async_request(post(server))
-        chunks = aiter(response.stream)  # type: ignore[arg-type]
-        turns: list[int] = []
-        read: list[bytes] = []
-
-        async def other() -> None:
-            while True:
-                turns.append(len(read))
-                await asyncio.sleep(0)
-
-        beside = asyncio.create_task(other())
-        async for chunk in chunks:
-            read.append(chunk)
-        beside.cancel()
-        await response.aclose()
-    assert b"".join(read) == b"".join(piece[5:-2] for piece in pieces)
-    assert max(map(len, read)) <= SLICE + 1000 and len(read) >= 6
-    assert set(turns) >= set(range(1, len(read)))
 
 
 async def test_a_server_that_is_not_there_is_a_connect_error(transport: Http1Transport) -> None:
