@@ -17,14 +17,14 @@ import msgspec
 
 from bridge.errors import ApiError
 from bridge.wire.anthropic import Frame
+from bridge.wire.search import may_name
 
 Json = dict[str, Any]
 
-# An event that may name a container, and where in it. Inside a text the quotes would be escaped.
+# An event that may name a container, and where in it.
 _NAMED = b'"container"'
 _PLACES = {"message_start": "message", "message_delta": "delta"}
 _SEAL_LENGTH = 32
-SEARCHED_BYTES = 2 * 1024 * 1024  # in what is larger, mostly images, it is quicker to look at the parts
 _SHARED = "this key shares its upstream account with other tenants"
 
 
@@ -80,8 +80,8 @@ class Belongings:
 
 
 def names_any(content: bytes) -> bool:
-    """Whether a request may name what belongs to somebody, by its JSON. Inside a text the quotes would be escaped."""
-    return len(content) > SEARCHED_BYTES or b'"file_id"' in content or _NAMED in content
+    """Whether a request may name what belongs to somebody, by its JSON."""
+    return may_name(content, b'"file_id"', _NAMED)
 
 
 def _refuse_files(turn: Json) -> None:

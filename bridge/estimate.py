@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.belongings import SEARCHED_BYTES
+from bridge.wire.search import may_name
 
 BYTES_PER_TOKEN = 4  # of usual text
 IMAGE_TOKENS = 1_600
@@ -18,7 +18,7 @@ NUMBER_BYTES = 4  # and their like: nothing in JSON that is not text is long
 
 def input_tokens(request: dict[str, Any], content: bytes) -> int:
     """Of the Messages request as it will be sent, `content` being its JSON; whatever is in it counts as something."""
-    if len(content) <= SEARCHED_BYTES and b'"source"' not in content:  # nothing but text in it
+    if not may_name(content, b'"source"'):  # nothing but text in it
         return len(content) // BYTES_PER_TOKEN + 1
     return _bytes(request.get(name) for name in ("system", "messages", "tools", "output_config")) // BYTES_PER_TOKEN + 1
 

@@ -133,13 +133,10 @@ PARTS = frozenset(  # of an answer that has begun
 def decode_parts(datas: list[bytes]) -> list[Event] | None:
     """Many events at once, if they are what an answer that has begun usually goes on with; None: look at each."""
     try:
-        events = [_decode(data) for data in datas]
-        kinds = [event.type for event in events]
-        for event in events:
-            if event.content_block is not None:
-                _check_block(event.content_block)
+        events = [decode_event(data) for data in datas]
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    kinds = [event.type for event in events]
     return events if PARTS.issuperset(kinds) and "message_stop" not in kinds[:-1] else None
 
 
