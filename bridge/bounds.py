@@ -12,8 +12,7 @@ handling-stop-reasons; agents-and-tools/tool-use/overview (its prices); about-cl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -45,8 +44,7 @@ BEYOND = {  # top-level parameters whose cost no request tells
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """At most so much. `usage` is all choices together, its input in the dearest class that the request allows.
 
     `nanos` is None where no bound can be proved or the model has no price: `reasons` says which. `estimate_nanos` is a
@@ -94,7 +92,7 @@ class Bound:
     def counted(self, tokens: int) -> Bound:
         """The bound once upstream has counted the input of one choice; for what a count sees all of."""
         times, over, plus = COUNT_MARGIN
-        return replace(self.with_input(tokens * times // over + plus), provable=True)
+        return self.with_input(tokens * times // over + plus)._replace(provable=True)
 
     def with_input(self, tokens: int) -> Bound:
         """With so many input tokens per choice, if that is less."""
@@ -106,7 +104,7 @@ class Bound:
         return self._of(self.first.but(output=max_tokens), self.each.but(output=max_tokens))
 
     def _of(self, first: Usage, each: Usage) -> Bound:
-        return replace(self, first=first, usage=_times(each, self.choices))
+        return self._replace(first=first, usage=_times(each, self.choices))
 
 
 def bound(

@@ -23,11 +23,16 @@ CLAIM_SECONDS = 60  # for whoever took one to send it
 BACKOFF_SECONDS = (10, 60, 300, 1800, 7200, 21600, 43200)  # between tries; after the last one it has failed
 
 
+def threshold_reached(spent_nanos: int, limit_nanos: int) -> int:
+    """The highest threshold that this much of a limit is at or over, in percent; 0: none."""
+    return max((t for t in THRESHOLDS if spent_nanos * 100 >= limit_nanos * t), default=0) if limit_nanos else 0
+
+
 class AlertQuerySet(models.QuerySet["Alert"]):
     def raise_for(self, window: BudgetWindow) -> None:
         """Puts alerts out for the highest threshold that this window has reached, once. Its row is locked by us."""
         limit = window.budget.limit_nanos
-        reached = max((t for t in THRESHOLDS if window.spent_nanos * 100 >= limit * t), default=0) if limit else 0
+        reached = threshold_reached(window.spent_nanos, limit)
         if reached <= window.alerted:
             return
         type(window).objects.filter(pk=window.pk).update(alerted=reached)

@@ -13,6 +13,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from django.db import Error, transaction
@@ -122,7 +123,7 @@ class Budgets:
             return
         asks = [ask for ask, _ in group]
         try:
-            verdicts = await self._database(partial(_reserve, self.holder, not self._known, asks))
+            verdicts = await self._database(_Reservation(self.holder, not self._known, asks))
         except BaseException as error:
             # It may have been committed all the same.
             self._unwanted.update((ask.request_id, ask.part) for ask in asks)
@@ -163,10 +164,20 @@ class Budgets:
         self._away = True
 
 
-def _reserve(holder: uuid.UUID, new: bool, asks: list[Ask]) -> list[Verdict]:
-    if new:
-        Holder.objects.see(holder)
-    return Hold.objects.reserve(holder, asks)
+@dataclass(slots=True)
+class _Reservation:
+    """A unit for the database, which runs it again if the connection died, perhaps after the commit."""
+
+    holder: uuid.UUID
+    new: bool
+    asks: list[Ask]
+    begun: bool = False
+
+    def __call__(self) -> list[Verdict]:
+        again, self.begun = self.begun, True
+        if self.new:
+            Holder.objects.see(self.holder)
+        return Hold.objects.reserve(self.holder, self.asks, again)
 
 
 def _beat(holder: uuid.UUID | None, settle_others: bool) -> None:

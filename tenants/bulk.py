@@ -6,7 +6,7 @@ database does with it (bench/RESULTS.md). Here only the values are made ready, e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -19,12 +19,13 @@ _TEXT = (models.CharField, models.TextField)
 Ready = Callable[[Any], Any]
 
 
-def insert(rows: Iterable[models.Model], model: type[models.Model]) -> None:
-    """Inserts new rows, all columns of each, or raises what the database raises and inserts none."""
-    fields = model._meta.concrete_fields
+def insert(rows: Iterable[Mapping[str, Any]], model: type[models.Model]) -> None:
+    """Inserts new rows, or raises what the database raises and inserts none. A row has a value for every column, by its
+    attribute's name (as `vars` of an instance has), but for a number that the database counts up by itself."""
+    fields = [field for field in model._meta.concrete_fields if not isinstance(field, models.AutoField)]
     columns_of = itemgetter(*(field.attname for field in fields))
     ready = [(place, make) for place, field in enumerate(fields) if (make := _ready(field)) is not None]
-    values = [list(columns_of(row.__dict__)) for row in rows]
+    values = [list(columns_of(row)) for row in rows]
     if not values:
         return
     for each in values:

@@ -180,9 +180,11 @@ def _let_go(row: Columns) -> None:
 
 def clean(row: Columns) -> Columns:
     """The row as every database takes it: known columns, no NUL, no text longer than its column."""
-    known = {name: row[name] for name in row.keys() & _COLUMNS}
+    known = dict(row)
+    for name in known.keys() - _COLUMNS:
+        del known[name]
     for name, length in _TEXT_LENGTHS.items():
         text = known.get(name)
-        if isinstance(text, str):
+        if isinstance(text, str) and (not text or "\0" in text or (length is not None and len(text) > length)):
             known[name] = text.replace("\0", "\ufffd")[:length] or (None if name in _NULLABLE else "")
     return known

@@ -73,7 +73,7 @@ def seed(count: int, days: int, who: Seeded, number: int, told: Callable[[int], 
                 sums[place] = UsageDay(**place._asdict())
             sums[place].count(row)
         with transaction.atomic():
-            bulk.insert(batch, RequestRecord)
+            bulk.insert(map(vars, batch), RequestRecord)
         done += len(batch)
         told(done)
     with transaction.atomic():

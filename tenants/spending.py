@@ -16,15 +16,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from django.db import DatabaseError, models, transaction
 from django.db.models import F, Q, Sum, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from tenants import windows
-from tenants.alerts import Alert
+from tenants import bulk, windows
+from tenants.alerts import Alert, threshold_reached
 from tenants.asks import Ask, Standing, Verdict
 from tenants.installation import GateModel, GateQuerySet
 from tenants.records import RequestRecord
@@ -170,10 +170,11 @@ class BudgetWindowQuerySet(models.QuerySet["BudgetWindow"]):
             self.filter(pk=pk).update(
                 spent_nanos=F("spent_nanos") + change.spent, reserved_nanos=F("reserved_nanos") + change.reserved
             )
-        risen = [pk for pk, change in changes.items() if change.spent > 0]
-        if risen:
-            for window in self.filter(pk__in=risen).select_related("budget__tenant", "budget__key").order_by("pk"):
-                Alert.objects.raise_for(window)
+        risen = self.filter(pk__in=[pk for pk, change in changes.items() if change.spent > 0])
+        sums = risen.values_list("pk", "spent_nanos", "budget__limit_nanos", "alerted")
+        told_of = [pk for pk, spent, limit, alerted in sums if threshold_reached(spent, limit) > alerted]
+        for window in self.filter(pk__in=told_of).select_related("budget__tenant", "budget__key").order_by("pk"):
+            Alert.objects.raise_for(window)
 
 
 class BudgetWindow(models.Model):
@@ -197,28 +198,41 @@ class BudgetWindow(models.Model):
         return Standing(rule, self.first_day, self.budget.limit_nanos, self.spent_nanos, self.reserved_nanos)
 
 
+class Held(NamedTuple):
+    """A hold, as far as closing it goes."""
+
+    pk: int
+    request_id: uuid.UUID
+    part: int
+    window_id: int
+    amount_nanos: int
+    state: str
+
+
 class HoldQuerySet(models.QuerySet["Hold"]):
-    def reserve(self, holder: uuid.UUID, asks: Sequence[Ask]) -> list[Verdict]:
+    def reserve(self, holder: uuid.UUID, asks: Sequence[Ask], again: bool = False) -> list[Verdict]:
         """Decides these asks in order, in one transaction: each gets all of its holds or none.
 
-        A window is touched once, however many of them want it. Asking again with the same ids changes nothing.
+        A window is touched once, however many of them want it. Asking `again` with the same ids changes nothing.
         """
         wanted = {key for ask in asks for key in ask.days()}
         for _ in range(2):
             with transaction.atomic():
                 found = BudgetWindow.objects.locked(wanted)
                 if wanted <= found.keys():
-                    return self._reserve(holder, asks, found)
+                    return self._reserve(holder, asks, found, again)
             BudgetWindow.objects.begin(wanted)
         with transaction.atomic():  # a budget is gone for good: it holds nobody
-            return self._reserve(holder, asks, BudgetWindow.objects.locked(wanted))
+            return self._reserve(holder, asks, BudgetWindow.objects.locked(wanted), again)
 
     def _reserve(
-        self, holder: uuid.UUID, asks: Sequence[Ask], found: Mapping[tuple[int, date], BudgetWindow]
+        self, holder: uuid.UUID, asks: Sequence[Ask], found: Mapping[tuple[int, date], BudgetWindow], again: bool
     ) -> list[Verdict]:
-        before = self._held_before(asks)
+        before = self._held_before(asks) if again else {}
+        now = timezone.now()
         verdicts: list[Verdict] = []
-        holds: list[Hold] = []
+        holds: list[dict[str, Any]] = []
+        limits: dict[int, int] = {}
         for ask in asks:
             rows = {key: found[key] for key in ask.days() if key in found}
             verdict = before.get((ask.request_id, ask.part)) or _decide(ask, rows)
@@ -227,9 +241,10 @@ class HoldQuerySet(models.QuerySet["Hold"]):
                 continue
             for row in rows.values():
                 row.reserved_nanos += verdict.nanos
-                holds.append(self.model(request_id=ask.request_id, part=ask.part, window=row, holder=holder,
-                                        amount_nanos=verdict.nanos))  # fmt: skip
-        self._take(holds)
+                limits[row.pk] = row.budget.limit_nanos
+                holds.append({"request_id": ask.request_id, "part": ask.part, "window_id": row.pk, "holder": holder,
+                              "amount_nanos": verdict.nanos, "state": Hold.OPEN, "created_at": now})  # fmt: skip
+        self._take(holds, limits)
         return verdicts
 
     def _held_before(self, asks: Sequence[Ask]) -> dict[tuple[uuid.UUID, int], Verdict]:
@@ -244,19 +259,17 @@ class HoldQuerySet(models.QuerySet["Hold"]):
                 known[ask.request_id, ask.part] = Verdict(tokens, nanos, ())
         return known
 
-    def _take(self, holds: Sequence[Hold]) -> None:
+    def _take(self, holds: Sequence[Mapping[str, Any]], limits: Mapping[int, int]) -> None:
         """Writes the holds and adds them up. The lock made the order; the condition is what keeps the limit."""
         added: dict[int, int] = defaultdict(int)
-        limits: dict[int, int] = {}
         for hold in holds:
-            added[hold.window_id] += hold.amount_nanos
-            limits[hold.window_id] = hold.window.budget.limit_nanos
+            added[hold["window_id"]] += hold["amount_nanos"]
         for pk in sorted(added):
             fits = Q(spent_nanos__lte=Value(limits[pk] - added[pk]) - F("reserved_nanos"))
             changed = BudgetWindow.objects.filter(fits, pk=pk).update(reserved_nanos=F("reserved_nanos") + added[pk])
             if changed != 1:
                 raise DatabaseError("a budget's window changed under its lock")
-        self.bulk_create(holds)
+        bulk.insert(holds, Hold)
 
     def release(self, parts: Iterable[tuple[uuid.UUID, int]]) -> None:
         """Gives up holds whose requests were never sent."""
@@ -279,7 +292,7 @@ class HoldQuerySet(models.QuerySet["Hold"]):
             ids = list(dead.values_list("pk", flat=True))
             if not ids:
                 return 0
-            holds = self._locked(Q(holder__in=ids, state=Hold.OPEN))[:LAPSE_BATCH]
+            holds = self._locked(Q(holder__in=ids, state=Hold.OPEN), LAPSE_BATCH)
             records = RequestRecord.objects.exclude(state__in=OPEN_STATES).in_bulk({hold.request_id for hold in holds})
             self._close([hold for hold in holds if hold.request_id in records], records)
             self._charge([hold for hold in holds if hold.request_id not in records])
@@ -287,10 +300,11 @@ class HoldQuerySet(models.QuerySet["Hold"]):
             Holder.objects.filter(pk__in=ids).exclude(pk__in=still).delete()
         return len(holds)
 
-    def _locked(self, which: Q) -> list[Hold]:
-        return list(self.filter(which).order_by("pk").select_for_update())
+    def _locked(self, which: Q, most: int | None = None) -> list[Held]:
+        rows = self.filter(which).order_by("pk").select_for_update().values_list(*Held._fields)
+        return [Held(*row) for row in rows[:most]]
 
-    def _close(self, holds: Sequence[Hold], records: Mapping[uuid.UUID, RequestRecord]) -> None:
+    def _close(self, holds: Sequence[Held], records: Mapping[uuid.UUID, RequestRecord]) -> None:
         """Takes holds off their windows and, once for each record and window, puts its cost on."""
         changes: dict[int, Change] = defaultdict(Change)
         held: dict[tuple[uuid.UUID, int], int] = defaultdict(int)
@@ -307,7 +321,7 @@ class HoldQuerySet(models.QuerySet["Hold"]):
         BudgetWindow.objects.change(changes)
         self.filter(pk__in=[hold.pk for hold in holds]).delete()
 
-    def _charge(self, holds: Sequence[Hold]) -> None:
+    def _charge(self, holds: Sequence[Held]) -> None:
         changes: dict[int, Change] = defaultdict(Change)
         for hold in holds:
             changes[hold.window_id].reserved -= hold.amount_nanos

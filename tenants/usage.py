@@ -158,7 +158,8 @@ class UsageDay(models.Model):
             microseconds = getattr(record, column)
             if microseconds is not None and record.state == State.SETTLED:
                 times = getattr(self, histogram)
-                times[bucket(microseconds)] = times.get(bucket(microseconds), 0) + 1
+                place = bucket(microseconds)
+                times[place] = times.get(place, 0) + 1
 
     def merge(self, other: UsageDay) -> None:
         for name in (*COUNTED, *SUMMED):

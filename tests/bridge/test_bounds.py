@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -189,7 +188,7 @@ ODD = Tariff("odd", Rates(*[1_000] * 4, output=2_001), long_above=100_000, long=
 @pytest.mark.parametrize("choices", [1, 3])
 @pytest.mark.parametrize("prompt", ["Hi", "x" * 150_000], ids=["short", "long"])
 def test_a_token_of_output_is_held_at_its_price_and_less_than_a_nano_dollar_more(prompt: str, choices: int) -> None:
-    most = replace(asked(text(prompt), choices=choices, max_tokens=64_000), tariff=ODD)
+    most = asked(text(prompt), choices=choices, max_tokens=64_000)._replace(tariff=ODD)
     fixed, token = most.with_output(0).nanos or 0, most.token_nanos or 0
     for tokens in (1, 1_000, 64_000):
         costs = most.with_output(tokens).nanos or 0

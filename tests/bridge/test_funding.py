@@ -10,7 +10,6 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
-from tenants import budgets as reservations
 from tenants.models import ApiKey, Budget, BudgetWindow, Hold, Tenant
 from tenants.values import Mode
 from tests import wire
@@ -219,7 +218,7 @@ async def test_the_database_away_refuses_who_has_a_budget_and_nobody_else(
     def away(*_: Any) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr(reservations, "_reserve", away)
+    monkeypatch.setattr(Hold.objects, "reserve", away)
     got = await stage.client.chat()
     assert (got.status, got.error["code"]) == (503, "budget_store_unavailable")
     assert (await free.chat()).status == 200
@@ -251,14 +250,14 @@ async def test_who_hangs_up_while_it_is_decided_holds_nothing(stage: Stage, monk
     await give("10")
     await heard(stage)
     begun = asyncio.Event()
-    loop, real = asyncio.get_running_loop(), reservations._reserve
+    loop, real = asyncio.get_running_loop(), Hold.objects.reserve
 
     def slow(*args: Any) -> Any:
         found = real(*args)
         loop.call_soon_threadsafe(begun.set)
         return found
 
-    monkeypatch.setattr(reservations, "_reserve", slow)
+    monkeypatch.setattr(Hold.objects, "reserve", slow)
     visit = stage.client.open("POST", "/v1/chat/completions", chat())
     await begun.wait()
     visit.hang_up()

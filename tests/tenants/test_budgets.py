@@ -68,13 +68,13 @@ async def worker(acme: Tenant) -> AsyncIterator[Worker]:
 def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many reservations each transaction held."""
     found: list[int] = []
-    real: Callable[..., Any] = budgets._reserve
+    real: Callable[..., Any] = Hold.objects.reserve
 
-    def counted(holder: Any, new: bool, asks: list[Ask]) -> Any:
+    def counted(holder: Any, asks: list[Ask], again: bool) -> Any:
         found.append(len(asks))
-        return real(holder, new, asks)
+        return real(holder, asks, again)
 
-    monkeypatch.setattr(budgets, "_reserve", counted)
+    monkeypatch.setattr(Hold.objects, "reserve", counted)
     return found
 
 
@@ -120,19 +120,37 @@ async def test_whoever_is_cancelled_in_the_moment_of_the_verdict_leaves_nothing_
 
 
 async def test_a_commit_whose_answer_was_lost_is_taken_back(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = budgets._reserve
+    real = Hold.objects.reserve
 
     def loses_the_answer(*args: Any) -> None:
         real(*args)
         raise OperationalError("the connection died")
 
-    monkeypatch.setattr(budgets, "_reserve", loses_the_answer)
+    monkeypatch.setattr(Hold.objects, "reserve", loses_the_answer)
     with pytest.raises(BudgetsUnavailable):
         await worker.budgets.reserve(worker.ask(100))
     monkeypatch.undo()
     assert await worker.sums() == (100, 1)
     await worker.budgets.close()
     assert await worker.sums() == (0, 0)
+
+
+async def test_a_unit_that_runs_again_after_its_commit_holds_once(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, runs = Hold.objects.reserve, iter((True, False))
+
+    def loses_its_first_answer(*args: Any) -> Any:
+        verdicts = real(*args)
+        if next(runs):
+            raise OperationalError("the connection died")
+        return verdicts
+
+    await worker.budgets.standings(worker.rules)  # the connection is one that was used before
+    monkeypatch.setattr(Hold.objects, "reserve", loses_its_first_answer)
+    verdict = await worker.budgets.reserve(worker.ask(DOLLAR))
+    assert verdict.tokens == 1
+    assert await worker.sums() == (DOLLAR, 1)
 
 
 async def test_without_the_database_everyone_is_refused_at_once_until_it_is_back(

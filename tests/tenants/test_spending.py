@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from tenants import ids, journal
@@ -41,8 +41,8 @@ def ask(key: ApiKey, nanos: int, **more: Any) -> Ask:
     return Ask(request_id=request_id, at=at, rules=rules(key), **sizes)
 
 
-def reserve(*asks: Ask) -> list[bool]:
-    return [verdict.tokens is not None for verdict in Hold.objects.reserve(WORKER, asks)]
+def reserve(*asks: Ask, again: bool = False) -> list[bool]:
+    return [verdict.tokens is not None for verdict in Hold.objects.reserve(WORKER, asks, again)]
 
 
 def ended(key: ApiKey, request_id: uuid.UUID, directory: Path, **columns: Any) -> None:
@@ -124,13 +124,22 @@ def test_as_many_tokens_as_fit_are_granted_if_they_are_enough(key: ApiKey) -> No
 def test_asking_twice_with_one_id_holds_once(key: ApiKey) -> None:
     Budget.objects.give(key, "total", 100)
     same = ask(key, 60)
-    assert reserve(same) == reserve(same) == [True]
+    assert reserve(same) == reserve(same, again=True) == [True]
+    assert sums() == [(0, 60)]
+
+
+def test_asked_anew_by_mistake_it_holds_nothing_more(key: ApiKey) -> None:
+    Budget.objects.give(key, "total", 1000)
+    same = ask(key, 60)
+    reserve(same)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        reserve(ask(key, 10), same)
     assert sums() == [(0, 60)]
 
 
 def test_a_failure_in_the_middle_leaves_nothing(key: ApiKey, monkeypatch: pytest.MonkeyPatch) -> None:
     Budget.objects.give(key, "total", 100)
-    monkeypatch.setattr(type(Hold.objects.all()), "bulk_create", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("tenants.spending.bulk.insert", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         reserve(ask(key, 60))
     assert sums() == [(0, 0)]
