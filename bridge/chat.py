@@ -51,14 +51,9 @@ class ChatTold:
     def __init__(self, reading: chat.Reading, tally: Tally, created: int, rewriters: list[list[Rewriter]]) -> None:
         self._reading, self._tally, self._created, self._rewriters = reading, tally, created, rewriters
         self._streams: dict[int, ChatStream | CompletionStream] = {}
-        self._broken = False
+        self.done = False
         self.message_id = ""
         self.stop_reason: str | None = None
-
-    @property
-    def done(self) -> bool:
-        ended = [stream.done for stream in self._streams.values()]
-        return self._broken or (len(ended) == len(self._rewriters) and all(ended))
 
     def feed(self, events: list[Event], frames: list[Frame]) -> bytes:
         out = [self._told(made) for event in events for made in through(self._rewriters[event.choice], [event])]
@@ -67,18 +62,23 @@ class ChatTold:
         return b"".join(out)
 
     def error(self, problem: ApiError) -> bytes:
-        self._broken = True
+        self.done = True
         return self._stream(0).error(problem)
 
     def beat(self) -> bytes:
         return self._stream(0).beat()
 
     def _told(self, event: Event) -> bytes:
+        if event.type == "content_block_delta":  # most are
+            return self._stream(event.choice).feed(event)
         if event.type == "message_start" and event.message:
             self.message_id = self.message_id or event.message.id
         elif event.type == "message_delta" and event.delta and event.choice == 0:
             self.stop_reason = event.delta.stop_reason
-        return self._stream(event.choice).feed(event)
+        told = self._stream(event.choice).feed(event)
+        if event.type == "message_stop":
+            self.done = len(self._streams) == len(self._rewriters) and all(one.done for one in self._streams.values())
+        return told
 
     def _stream(self, choice: int) -> ChatStream | CompletionStream:
         if choice not in self._streams:

@@ -332,7 +332,7 @@ def _metered(call: Call, events: list[Event]) -> list[Event]:
 def _frames(call: Call, answer: Readable) -> list[Frame]:
     """The bytes of what was read last, fit for this tenant."""
     frames = answer.take()
-    return call.belongings.sealed(frames) if call.belongings is not None else frames
+    return call.belongings.sealed(frames) if frames and call.belongings is not None else frames
 
 
 def _settle_answered(call: Call, told: Telling) -> None:

@@ -34,12 +34,12 @@ class Parser:
         plain = b"\r" not in content
         events: list[bytes] = []
         if plain and not self._data and len(content) <= MAX_EVENT_BYTES:
-            usual = _ALL_USUAL.match(content)
-            assert usual is not None  # nothing at all would match
-            events, content = _USUAL.findall(content, 0, usual.end()), content[usual.end() :]
-            if not content:
+            end = _ALL_USUAL.match(content).end()  # type: ignore[union-attr]  # nothing at all would match
+            events = _USUAL.findall(content, 0, end)
+            if end == len(content):
                 self._rest = b""
                 return events
+            content = content[end:]
         if not plain:
             content, held = _newlines(content)
         else:

@@ -49,6 +49,7 @@ class Answer:
         self._response = response
         self._deadlines = deadlines
         self._parser = parser or sse.Parser()
+        self._relayed = isinstance(self._parser, sse.FrameParser)
         self._begun = False
         self._frames: list[Frame] = []
         # The stream itself: httpx's own iterators add two generators to every chunk.
@@ -123,12 +124,11 @@ class Answer:
 
     def _events(self, datas: list[bytes]) -> list[Event]:
         """Decodes. A failure among them is met on the next read, after what came before it has been delivered."""
-        relayed = isinstance(self._parser, sse.FrameParser)
-        first = datas[: not (self._begun or relayed)]
-        rest = datas[len(first) :]
-        events = self._looked_at(first, [])
-        usual = decode_parts(rest) if self._begun and not relayed else None
-        return events + usual if usual is not None else self._looked_at(rest, events)
+        events: list[Event] = []
+        if not self._begun and not self._relayed:
+            events, datas = self._looked_at(datas[:1], events), datas[1:]
+        usual = decode_parts(datas) if self._begun and not self._relayed else None
+        return self._looked_at(datas, events) if usual is None else events + usual if events else usual
 
     def _looked_at(self, datas: list[bytes], events: list[Event]) -> list[Event]:
         """`events` and these, decoded one by one."""
@@ -171,7 +171,7 @@ class Answer:
         now = time.monotonic()
         if events:
             self._progress = now
-        if now - self._progress > self._deadlines.progress:
+        elif now - self._progress > self._deadlines.progress:
             raise ApiError("upstream_stalled", "Upstream sent nothing but pings.", retry=False)
         if now - self._started > self._deadlines.total:
             raise ApiError("upstream_timeout", "The answer took longer than this gateway allows.", retry=False)

@@ -179,7 +179,7 @@ class _Connection(asyncio.Protocol):
             while not self._status:
                 if self._error is not None:
                     raise _Stale if kept and not self._heard else self._error
-                await self._wait()
+                await self._news()
         except BaseException:
             self.cut()
             raise
@@ -192,7 +192,7 @@ class _Connection(asyncio.Protocol):
                 raise self._error
             if self._complete:
                 return b""
-            await self._wait()
+            await self._news()
         chunks, self._chunks, self._size = self._chunks, [], 0
         if self._paused:
             self._paused = False
@@ -289,24 +289,22 @@ class _Connection(asyncio.Protocol):
 
     # --- waiting
 
-    async def _wait(self) -> None:
-        """Until something came, or the silence has lasted too long (one timer per exchange, set again when it rings:
-        a timer per chunk would cost more than the chunk)."""
+    def _news(self) -> asyncio.Future[None]:
+        """Done when something came, or the silence has lasted too long (one timer per exchange, set again when it
+        rings: a timer per chunk would cost more than the chunk)."""
         if self._timer is None and self._silence is not None:
             self._timer = self._loop.call_later(self._silence, self._ring)
-        self._waiter = self._loop.create_future()
         self._last_wait = self._loop.time()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _ring(self) -> None:
         self._timer = None
         if self._silence is None or self._complete or self._error is not None:
             return
         # Silence is upstream's only while somebody listens: a slow reader of ours must not count as it.
-        since = max(self._last, self._last_wait) if self._waiter is not None else self._loop.time()
+        heeded = self._waiter is not None and not self._waiter.done()
+        since = max(self._last, self._last_wait) if heeded else self._loop.time()
         left = since + self._silence - self._loop.time()
         if left <= 0.001:
             self._fail(httpx.ReadTimeout("upstream is silent"))
@@ -319,8 +317,9 @@ class _Connection(asyncio.Protocol):
             self._timer = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _fail(self, error: Exception) -> None:
         """What came before the failure is still read; then it is met."""
