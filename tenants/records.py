@@ -30,8 +30,7 @@ class RequestRecordQuerySet(models.QuerySet["RequestRecord"]):
         new = [record for pk, record in records.items() if pk not in known]
         changed = [record for pk, record in records.items() if known.get(pk) in OPEN_STATES]
         bulk.insert(map(vars, new), self.model)
-        if changed:
-            self.bulk_update(changed, [name for name in RECORD_COLUMNS if name != "id"], batch_size=100)
+        bulk.update(map(vars, changed), self.model)
         return [record for record in (*new, *changed) if record.state not in OPEN_STATES]
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import models
 from django.db.models import Q, Sum
 
+from tenants import bulk
 from tenants.records import RequestRecord
 from tenants.values import State
 
@@ -63,7 +64,7 @@ class UsageDayQuerySet(models.QuerySet["UsageDay"]):
         rows = self._locked(sorted(sums))
         for place, row in rows.items():
             row.merge(sums[place])
-        self.bulk_update(rows.values(), (*COUNTED, *SUMMED, *TIMES), batch_size=100)
+        bulk.update(map(vars, rows.values()), UsageDay)
 
     def _locked(self, places: list[Place]) -> dict[Place, UsageDay]:
         """The rows of these places, ours until the transaction ends: made and locked in one order by every worker."""
