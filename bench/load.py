@@ -1,10 +1,12 @@
 """A load generator that checks every answer: closed loop at a fixed concurrency, or streams that live side by side.
 
-    python -m bench.load URL KEY MODEL SCRIPT CONCURRENCY SECONDS [--stream] [--rate N] [--body N]
+    python -m bench.load URL KEY MODEL SCRIPT CONCURRENCY SECONDS [--stream] [--rate N] [--ramp SECONDS] [--body N]
 
-Prints one JSON object: requests and chunks a second, percentiles in milliseconds of the whole time, of the first token
-and of what each paced chunk took from upstream's write to here, and what was wrong with an answer, by kind.
-`--rate`: so many requests a second over all connections, for latency below saturation. `--body`: bytes of history.
+Prints a line when all connections are at it, one when the time is over, then one JSON object of what came between:
+requests and chunks a second, percentiles in milliseconds of the whole time, of the first token and of what each paced
+chunk took from upstream's write to here, and what was wrong with an answer, by kind.
+`--rate`: so many requests a second over all connections, for latency below saturation. `--ramp`: they begin one after
+the other in this time, so that no two streams are at the same place. `--body`: bytes of history.
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ class Seen:
     chunks: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
+    def forget(self) -> None:
+        """All but what was wrong."""
+        self.total, self.first, self.lag, self.chunks = [], [], [], 0
+
 
 class Client(asyncio.Protocol):
     """One connection: a request, its answer checked, the next."""
@@ -63,11 +69,12 @@ class Client(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if self.stream:
             now = time.monotonic()
-            content = body.count(b'"content":"') - body.count(b'"content":""') + body.count(b'"text_delta"')
+            moments = _MOMENT.findall(body)
+            self.seen.lag.extend([now - int(moment) / 1e6 for moment in moments])
+            content = len(moments) or _contents(body)
             if content and not self.first:
                 self.first = now
             self.chunks += content
-            self.seen.lag.extend(now - int(moment) / 1e6 for moment in _MOMENT.findall(body))
         self.tail = (self.tail + body)[-200 if self.stream else -100_000 :]
 
     def on_message_complete(self) -> None:
@@ -108,6 +115,11 @@ class Client(asyncio.Protocol):
         self.transport.close()
 
 
+def _contents(body: bytes) -> int:
+    """How many pieces of text, in either API's words."""
+    return body.count(b'"content":"') - body.count(b'"content":""') + body.count(b'"text_delta"')
+
+
 def message(url: str, key: str, model: str, script: str, stream: bool, size: int, headers: list[str]) -> bytes:
     """The request, whole: a system prompt and five turns of 1.3 KB, or more of them."""
     parts = urlsplit(url)
@@ -138,8 +150,8 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
     )
     parts = urlsplit(options.url)
     tokens = int(options.script.split("-")[1])
-    begun = time.monotonic()
-    until = begun + options.seconds
+    until = time.monotonic() + options.ramp + options.seconds
+    gap = 1 / options.rate if options.rate else options.ramp / options.concurrency
     clients = []
     for number in range(options.concurrency):
         client = Client(request, options.stream, tokens, seen, until)
@@ -147,14 +159,21 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
         if options.rate:
             client.pause = options.concurrency / options.rate
         await loop.create_connection(lambda made=client: made, parts.hostname, parts.port)
-        if options.rate or number % 20 == 19:  # spread, as real callers are
-            await asyncio.sleep(client.pause / options.concurrency if options.rate else 0.01)
+        if gap:
+            await asyncio.sleep(gap)
+        elif number % 20 == 19:  # spread, as real callers are
+            await asyncio.sleep(0.01)
+    print("at it", flush=True)
+    seen.forget()
+    began = time.monotonic()
+    loop.call_at(loop.time() + until - began, lambda: print("enough", flush=True))
     await asyncio.wait([client.over for client in clients], timeout=options.seconds + 30)
     unfinished = sum(not client.over.done() for client in clients)
     if unfinished:
         seen.errors["unfinished"] += unfinished
-    elapsed = options.seconds
+    elapsed = until - began
     return {
+        "seconds": elapsed,
         "requests": len(seen.total),
         "requests_per_second": round(len(seen.total) / elapsed, 1),
         "chunks_per_second": round(seen.chunks / elapsed),
@@ -175,6 +194,7 @@ def main() -> None:
     parser.add_argument("seconds", type=float)
     parser.add_argument("--stream", action="store_true")
     parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--ramp", type=float, default=0.0)
     parser.add_argument("--body", type=int, default=0)
     parser.add_argument("--header", action="append", default=[])
     print(json.dumps(uvloop.run(run(parser.parse_args()))))

@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ class Case:
     rate: float = 0.0
     body: int = 0
     seconds: float = 0.0  # 0: as the command line says
+    ramp: float = 0.0  # before them, for all to begin
 
 
 CASES = (
@@ -49,10 +49,10 @@ CASES = (
     Case("burst-1", "bench-32-0-0", 1, stream=True),
     Case("burst-32", "bench-32-0-0", 32, stream=True),
     Case("burst-long-32", "bench-512-0-0", 32, stream=True),
-    Case("paced-100", "bench-100-0-20", 100, stream=True, seconds=12),
-    Case("paced-500", "bench-100-0-20", 500, stream=True, seconds=14),
-    Case("paced-1000", "bench-100-0-20", 1000, stream=True, seconds=16),
-    Case("paced-1500", "bench-100-0-20", 1500, stream=True, seconds=18),
+    Case("paced-100", "bench-100-0-20", 100, stream=True, seconds=15, ramp=5),
+    Case("paced-500", "bench-100-0-20", 500, stream=True, seconds=15, ramp=5),
+    Case("paced-1000", "bench-100-0-20", 1000, stream=True, seconds=15, ramp=5),
+    Case("paced-1500", "bench-100-0-20", 1500, stream=True, seconds=15, ramp=5),
     Case("body-1mb", "bench-32-0-0", 1, body=1_000_000),
 )
 
@@ -82,31 +82,35 @@ def spent(pid: int) -> tuple[float, int]:
 
 def measure(system: System, case: Case, seconds: float) -> dict[str, Any]:
     """One case: a second to warm up, then the run."""
-
-    def load(duration: float) -> dict[str, Any]:
-        command = [sys.executable, "-m", "bench.load", system.url, system.key, system.model, case.script]
-        command += [str(case.concurrency), str(duration), "--rate", str(case.rate), "--body", str(case.body)]
-        command += ["--stream"] if case.stream else []
-        command += [f"--header={header}" for header in system.headers]
-        done = subprocess.run(["taskset", "--cpu-list", "0", *command], cwd=HERE, capture_output=True, timeout=300)
-        if done.returncode:
-            sys.exit(done.stderr.decode())
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
-
-    duration = case.seconds or seconds
     if not case.seconds:
-        load(1)
-    before, resident = spent(system.pid)
-    began = time.monotonic()
-    result = load(duration)
-    took = time.monotonic() - began
-    after, resident_after = spent(system.pid)
-    result["cpu_share"] = round((after - before) / took, 3)
-    result["cpu_us_per_request"] = round((after - before) / max(result["requests"], 1) * 1e6, 1)
-    result["rss_mb"] = round(resident_after / 1e6, 1)
-    result["rss_grown_kb"] = round((resident_after - resident) / 1e3)
+        load(system, case, 1)
+    _, before = spent(system.pid)
+    result = load(system, case, case.seconds or seconds)
+    _, resident = spent(system.pid)
+    result["cpu_share"] = round(result["cpu"] / result["seconds"], 3)
+    result["cpu_us_per_request"] = round(result["cpu"] / max(result["requests"], 1) * 1e6, 1)
+    result["rss_mb"] = round(resident / 1e6, 1)
+    result["rss_grown_kb"] = round((resident - before) / 1e3)
     return result
+
+
+def load(system: System, case: Case, duration: float) -> dict[str, Any]:
+    """What the load saw, and what CPU the system spent from when all were at it until there was enough."""
+    command = ["taskset", "--cpu-list", "0", sys.executable, "-m", "bench.load"]
+    command += [system.url, system.key, system.model, case.script, str(case.concurrency), str(duration)]
+    command += ["--rate", str(case.rate), "--body", str(case.body), "--ramp", str(case.ramp)]
+    command += ["--stream"] if case.stream else []
+    command += [f"--header={header}" for header in system.headers]
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        used = []
+        for _ in ("at it", "enough"):
+            process.stdout.readline()
+            used.append(spent(system.pid)[0])
+        told = process.stdout.read()
+    if process.returncode:
+        sys.exit(f"the load ended with {process.returncode}")
+    return {**json.loads(told), "cpu": used[1] - used[0]}
 
 
 SYSTEMS = {"direct": direct, "floor": floor, "bridge": bridge, **PEERS}

@@ -34,6 +34,13 @@ def delta(text: str) -> bytes:
     return event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
 
+def chunk(content: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(content), content)
+
+
+PACED = chunk(delta("@" + "0" * 15 + " ")).replace(b"0" * 15, b"%015d")
+
+
 def message(**fields: Any) -> dict[str, Any]:
     base = {"id": "msg_01Bench", "type": "message", "role": "assistant", "model": "claude-bench", "content": []}
     return {**base, "stop_reason": None, "stop_sequence": None, "usage": _USAGE, **fields}
@@ -111,12 +118,8 @@ class Upstream(asyncio.Protocol):
         if left == 0:
             self.transport.write(chunk(end(tokens)) + b"0\r\n\r\n")
             return
-        self.transport.write(chunk(delta(f"@{time.monotonic_ns() // 1000:015d} ")))
+        self.transport.write(PACED % (time.monotonic_ns() // 1000))
         self.timer = loop.call_at(due, self.tick, loop, due + gap, left - 1, tokens, gap)
-
-
-def chunk(content: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(content), content)
 
 
 async def serve(port: int) -> None:
