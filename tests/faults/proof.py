@@ -229,7 +229,13 @@ def main() -> int:
         runs.append(run(name, options.full))
         print(_said(runs[-1]), flush=True)
     failed = [each.name for each in runs if not each.report.holds]
-    print(f"\n{len(runs) - len(failed)} of {len(runs)} proofs hold" + (f"; not {', '.join(failed)}" if failed else ""))
+    left_out = [each.name for each in runs if not each.report.judged]
+    print(f"\n{len(runs) - len(failed) - len(left_out)} of {len(runs)} proofs hold")
+    print(
+        "".join(
+            f"not {what}: {', '.join(names)}\n" for what, names in {"held": failed, "run": left_out}.items() if names
+        )
+    )
     if options.write:
         before = options.write.read_text() if options.write.exists() else ""
         options.write.write_text(page(runs, options.full, before))
@@ -250,7 +256,7 @@ def run(name: str, full: bool) -> Run:
 def page(runs: list[Run], full: bool, before: str = "") -> str:
     """The results as Markdown. Proofs that were not run now keep the section that they had in the page `before`."""
     kept = {name: section for name, section in _sections(before) if name in PROOFS}
-    sections = {**kept, **{each.name: _section(each, full) for each in runs}}
+    sections = {**kept, **{each.name: _section(each, full) for each in runs if each.report.judged}}
     names = [name for name in PROOFS if name in sections]
     lines = [
         "# Proof",
@@ -310,6 +316,8 @@ def _said(each: Run) -> str:
 
 
 def _verdict(each: Run) -> str:
+    if not each.report.judged:
+        return "not run"
     return "pass" if each.report.holds else "**fail**"
 
 

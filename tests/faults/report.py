@@ -26,6 +26,11 @@ class Report:
     def holds(self) -> bool:
         return all(figure.holds for figure in self.figures)
 
+    @property
+    def judged(self) -> bool:
+        """Whether anything was: a proof that needs what is not there has not been run."""
+        return any(figure.limit for figure in self.figures)
+
     def exactly(self, what: str, value: int, expected: int = 0) -> None:
         self.figures.append(Figure(what, f"{value:,}", f"= {expected:,}", value == expected))
 

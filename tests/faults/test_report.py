@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import proof
 from tests.faults.proof import Proof, Run
-from tests.faults.report import Report
+from tests.faults.report import Report, not_installed
 
 
 def test_a_report_holds_as_long_as_every_figure_does() -> None:
@@ -61,6 +61,7 @@ def test_the_page_has_every_figure_and_says_where_it_is_from(monkeypatch: pytest
 
 def test_what_was_not_run_again_keeps_what_the_page_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     held, failed = Report("ten of ten"), Report("nine of ten")
+    held.exactly("lost", 0)
     failed.none_of("lost", ["number 7"])
     for name in ("first", "second"):
         monkeypatch.setitem(proof.PROOFS, name, Proof(f"The {name} holds", partial(Report, ""), partial(Report, "")))
@@ -70,3 +71,13 @@ def test_what_was_not_run_again_keeps_what_the_page_said_of_it(monkeypatch: pyte
     assert "| [second](#second) | pass |" in after and "pass, in full, 2 s." in after
     assert "number 7" not in after
     assert proof.page([], full=True, before=after) == after
+
+
+def test_a_proof_that_needs_what_is_not_there_has_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, missing = Report("ten of ten"), not_installed("Redis")
+    held.exactly("lost", 0)
+    monkeypatch.setitem(proof.PROOFS, "one", Proof("It holds", partial(Report, ""), partial(Report, "")))
+    before = proof.page([Run("one", held, 1)], full=True)
+    assert not missing.judged and held.judged
+    assert proof.page([Run("one", missing, 1)], full=True, before=before) == before
+    assert "pass" not in proof.page([Run("one", missing, 1)], full=True)
