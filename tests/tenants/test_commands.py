@@ -39,12 +39,13 @@ def test_a_key_is_issued_with_everything_it_may_have(run: Any) -> None:
     text = run(
         "issue_key", "acme", "bot", "--models", "claude-opus-5,claude-haiku-5-5", "--expires", "30d", "--note", "Bob",
         "--allow-ip", "203.0.113.0/24", "--allow-ip", "2001:db8::1", "--tag", "team=search", "--tag", "env=live",
+        "--capture", "errors",
     )  # fmt: skip
     caller, row = holder(text), ApiKey.objects.get()
     assert caller is not None and caller.models == {"claude-opus-5", "claude-haiku-5-5"}
     assert row.networks == ["203.0.113.0/24", "2001:db8::1/128"] and len(caller.networks) == 2
     assert row.tags == caller.tags == {"team": "search", "env": "live"}
-    assert row.note == "Bob"
+    assert (row.note, row.capture) == ("Bob", "errors")
     assert abs(row.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
 
 
@@ -56,6 +57,7 @@ def test_a_key_is_issued_with_everything_it_may_have(run: Any) -> None:
         (["--tag", "team"], "--tag: “team” is not a tag"),
         (["--expires", "soon"], "--expires=soon is not valid"),
         (["--expires", "0d"], "--expires=0d is not valid"),
+        (["--capture", "some"], "--capture: invalid choice: 'some'"),
     ],
 )
 def test_a_mistake_issues_nothing(flags: list[str], says: str) -> None:

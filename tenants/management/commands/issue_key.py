@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
+from tenants.capture import Level
 from tenants.limits import MOST, MOST_RUNNING
 from tenants.management.reading import duration
 from tenants.models import ApiKey, Budget, Issued, Tenant
@@ -52,6 +53,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--tag", action="append", default=[], metavar="NAME=VALUE", help="copied to its records (repeatable)"
         )
+        parser.add_argument(
+            "--capture", choices=list(Level), default=Level.FULL, metavar="LEVEL",
+            help="less of its payloads than its tenant keeps: off, errors or sampled (default: as its tenant)",
+        )  # fmt: skip
         parser.add_argument("--note", default="", help="who holds it, where it is deployed")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -87,6 +92,7 @@ def _issue(tenant: Tenant, rights: dict[str, Any], options: dict[str, Any]) -> I
         tpm=options["tpm"],
         concurrency=options["concurrency"],
         idempotent=options["idempotent"],
+        capture=str(options["capture"]),
         note=options["note"],
         by="manage.py",
         **rights,
