@@ -57,7 +57,8 @@ class Answer:
         self._first: list[Event] = []
         self._failure: ApiError | None = None
         self.done = False
-        self._started = self._progress = time.monotonic()
+        self._progress = time.monotonic()
+        self._latest = self._progress + deadlines.total
 
     async def begin(self) -> None:
         """Reads up to the first real event. An `error` there still has its HTTP status. Raises ApiError."""
@@ -109,7 +110,13 @@ class Answer:
             events = self._events(self._parser.feed(chunk))
         except sse.EventTooLarge:
             raise ApiError("upstream_malformed", "Upstream sent an event that is too large.") from None
-        self._check_progress(events)
+        now = time.monotonic()
+        if events:
+            self._progress = now
+        elif now - self._progress > self._deadlines.progress:
+            raise ApiError("upstream_stalled", "Upstream sent nothing but pings.", retry=False)
+        if now > self._latest:
+            raise ApiError("upstream_timeout", "The answer took longer than this gateway allows.", retry=False)
         return events
 
     def _last_events(self) -> list[Event]:
@@ -166,15 +173,6 @@ class Answer:
         elif not self._begun and (event.type in PARTS or event.type == "message_start"):
             return ApiError("upstream_malformed", "Upstream sent a part of an answer before its beginning.")
         return None
-
-    def _check_progress(self, events: list[Event]) -> None:
-        now = time.monotonic()
-        if events:
-            self._progress = now
-        elif now - self._progress > self._deadlines.progress:
-            raise ApiError("upstream_stalled", "Upstream sent nothing but pings.", retry=False)
-        if now - self._started > self._deadlines.total:
-            raise ApiError("upstream_timeout", "The answer took longer than this gateway allows.", retry=False)
 
 
 def _truncated() -> ApiError:

@@ -16,7 +16,7 @@ import contextlib
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import aiohappyeyeballs
@@ -173,7 +173,6 @@ class _Connection(asyncio.Protocol):
         kept, self._used = self._used, True
         self._begin(silence)
         self._busy = True
-        self._last = self._loop.time()
         try:
             self._transport.writelines(message)
             while not self._status:
@@ -186,12 +185,12 @@ class _Connection(asyncio.Protocol):
         return httpx.Response(self._status, headers=self._headers, stream=_Body(self), request=request)
 
     async def read(self) -> bytes:
-        """What has come of the body since the last time; b"" at its end. Raises httpx.TransportError."""
+        """What has come of the body since the last time. Raises httpx.TransportError, StopAsyncIteration at its end."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
             if self._complete:
-                return b""
+                raise StopAsyncIteration
             await self._news()
         chunks, self._chunks, self._size = self._chunks, [], 0
         if self._paused:
@@ -231,7 +230,6 @@ class _Connection(asyncio.Protocol):
             self.cut()
             return
         self._heard = True
-        self._last = self._loop.time()
         if not self._status:
             self._head_bytes += len(data)
         try:
@@ -294,7 +292,7 @@ class _Connection(asyncio.Protocol):
         rings: a timer per chunk would cost more than the chunk)."""
         if self._timer is None and self._silence is not None:
             self._timer = self._loop.call_later(self._silence, self._ring)
-        self._last_wait = self._loop.time()
+        self._waiting_since = self._loop.time()
         self._waiter = waiter = self._loop.create_future()
         return waiter
 
@@ -304,7 +302,7 @@ class _Connection(asyncio.Protocol):
             return
         # Silence is upstream's only while somebody listens: a slow reader of ours must not count as it.
         heeded = self._waiter is not None and not self._waiter.done()
-        since = max(self._last, self._last_wait) if heeded else self._loop.time()
+        since = self._waiting_since if heeded else self._loop.time()
         left = since + self._silence - self._loop.time()
         if left <= 0.001:
             self._fail(httpx.ReadTimeout("upstream is silent"))
@@ -342,13 +340,10 @@ class _Body(httpx.AsyncByteStream):
     def __aiter__(self) -> _Body:
         return self
 
-    async def __anext__(self) -> bytes:
+    def __anext__(self) -> Awaitable[bytes]:
         if self._connection is None:
             raise StopAsyncIteration
-        chunk = await self._connection.read()
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
+        return self._connection.read()
 
     async def aclose(self) -> None:
         connection, self._connection = self._connection, None
