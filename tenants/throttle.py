@@ -47,8 +47,14 @@ def wait(username: str, address: str, now: datetime | None = None) -> timedelta 
     return None
 
 
+def half_way(username: str, address: str) -> None:
+    """The password was right and a code is due: that counts among the tries with this name until the code is given."""
+    there, _ = _buckets(username, address)
+    SignInTries.objects.filter(pk=there.digest, tries__gt=0).update(tries=F("tries") - 1)
+
+
 def forgive(username: str, address: str) -> None:
-    """That was the right password: it does not count, and neither do the wrong ones before it."""
+    """That was all that is asked for: it does not count, and neither do the wrong ones before it."""
     there, account = _buckets(username, address)
     SignInTries.objects.filter(pk=account.digest).delete()
     SignInTries.objects.filter(pk=there.digest, tries__gt=0).update(tries=F("tries") - 1)
