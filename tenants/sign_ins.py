@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from collections.abc import Mapping
 
 from tenants import actors
 from tenants.actors import Actor, Kind
@@ -23,8 +23,9 @@ class Failures:
         self._told = 0
         self._untold = 0
 
-    def tell(self, username: str, now: float | None = None, step: str = "") -> None:
-        """A name is told only where someone has it: into that field, people type passwords. `step`: after that."""
+    def tell(self, username: str, now: float | None = None, told: Mapping[str, str] | None = None) -> None:
+        """A name is told only where someone has it: into that field, people type passwords. `told`: what else there is
+        to say."""
         with self._lock:
             self._begin(time.time() if now is None else now)
             if self._told >= ROWS_A_MINUTE:
@@ -34,9 +35,13 @@ class Failures:
             more, self._untold = self._untold, 0
         known = User.objects.filter(username=username[:150]).first()
         label = known.get_username() if known else "someone unknown"
-        what: dict[str, Any] = {"kind": "user", "id": known.pk if known else "", "label": label}
-        context = {**_beyond(more), **({"step": step} if step else {})}
-        AuditEvent.objects.append("user.sign_in_failed", **what, context=context, actor=_nobody() if step else None)
+        AuditEvent.objects.append(
+            "user.sign_in_failed",
+            kind="user",
+            id=known.pk if known else "",
+            label=label,
+            context={**(told or {}), **_beyond(more)},
+        )
 
     def tell_rest(self, now: float | None = None) -> None:
         """What was only counted, once its minute is over."""
@@ -55,9 +60,8 @@ class Failures:
 failures = Failures()
 
 
-def signed_in(user: User, second_factor: str = "") -> None:
-    context = {"second_factor": second_factor} if second_factor else {}
-    AuditEvent.objects.append("user.signed_in", user, label=user.get_username(), actor=_as(user), context=context)
+def signed_in(user: User, told: Mapping[str, str] | None = None) -> None:
+    AuditEvent.objects.append("user.signed_in", user, label=user.get_username(), actor=_as(user), context=told)
 
 
 def code_asked(user: User) -> None:
@@ -73,12 +77,6 @@ def _as(user: User) -> Actor:
     """The one who is acting from where the current actor is."""
     here = actors.current()
     return Actor(Kind.USER, user.get_username(), str(user.pk), here.address, here.context)
-
-
-def _nobody() -> Actor:
-    """Someone who has not proved who they are, from where the current actor is."""
-    here = actors.current()
-    return Actor(here.kind, "", "", here.address, here.context)
 
 
 def _beyond(more: int) -> dict[str, int]:

@@ -47,16 +47,16 @@ def wait(username: str, address: str, now: datetime | None = None) -> timedelta 
     return None
 
 
-def half_way(username: str, address: str) -> None:
-    """The password was right and a code is due: that counts among the tries with this name until the code is given."""
-    there, _ = _buckets(username, address)
-    SignInTries.objects.filter(pk=there.digest, tries__gt=0).update(tries=F("tries") - 1)
-
-
 def forgive(username: str, address: str) -> None:
     """That was all that is asked for: it does not count, and neither do the wrong ones before it."""
-    there, account = _buckets(username, address)
+    _, account = _buckets(username, address)
     SignInTries.objects.filter(pk=account.digest).delete()
+    forgive_at(address)
+
+
+def forgive_at(address: str) -> None:
+    """The same for the address alone: with that name, it still counts."""
+    there, _ = _buckets("", address)
     SignInTries.objects.filter(pk=there.digest, tries__gt=0).update(tries=F("tries") - 1)
 
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from tenants import actors, sign_ins, throttle
+from tenants.actors import Actor, Kind
 from tenants.models import SecondFactor, User
 
 CODE_SECONDS = 15 * 60  # to give the code in, after the password
@@ -80,13 +81,13 @@ def try_code(request: HttpRequest, text: str) -> str:
         _wait(user.factor, name, address, text)
         given = user.factor.accept(text)
     except TooSoon:
-        sign_ins.failures.tell(name, step="second factor")
+        _tell_failure(name)
         raise
     if not given:
-        sign_ins.failures.tell(name, step="second factor")
+        _tell_failure(name)
         return ""
     with transaction.atomic():
-        sign_ins.signed_in(user, second_factor=given)
+        sign_ins.signed_in(user, {"second_factor": given})
         let_in(request, user.factor)
         throttle.forgive(name, address)
     return given
@@ -110,6 +111,13 @@ def words(wait: timedelta) -> str:
     seconds = math.ceil(wait.total_seconds())
     count, unit = (seconds, "second") if seconds < 60 else (math.ceil(seconds / 60), "minute")
     return f"Too many tries. Wait {count} {unit}{'' if count == 1 else 's'}, then try again."
+
+
+def _tell_failure(name: str) -> None:
+    """By someone who has not proved that they are who the session says."""
+    here = actors.current()
+    with actors.acting(Actor(Kind.USER, "", "", here.address, here.context)):
+        sign_ins.failures.tell(name, told={"step": "second factor"})
 
 
 def _wait(factor: SecondFactor, name: str, address: str, text: str) -> None:

@@ -15,20 +15,23 @@ from tenants.models import User
 WRONG = "That is not what your app shows now. Wait for the next code, and look at the clock of your phone."
 
 
+class Unrepeated(forms.TextInput):
+    """What was typed is not given back: a wrong code may be a right one elsewhere."""
+
+    def format_value(self, value: Any) -> None:
+        return None
+
+
 def _code(label: str, help_text: str, **attrs: Any) -> forms.CharField:
     known = {"autocomplete": "one-time-code", "spellcheck": "false", "autocapitalize": "none", "autofocus": True}
-    widget = forms.TextInput(attrs={**known, "class": "vTextField mono", **attrs})
+    widget = Unrepeated(attrs={**known, "class": "vTextField mono", **attrs})
     return forms.CharField(label=label, help_text=help_text, max_length=40, widget=widget)
 
 
 class CodeForm(forms.Form):
-    """At sign-in. What was typed is not given back."""
+    """At sign-in."""
 
     code = _code("Code", "The six digits in your app, or one of your recovery codes.")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["code"].widget.render_value = False
 
 
 class AgainForm(forms.Form):
@@ -54,8 +57,8 @@ class AgainForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         """Someone without a password (another site signs them in) has to have come in just now."""
-        began = self.request.session.get("began_at", 0)
-        just_now = password_again.is_fresh(self.request) or time.time() - began < password_again.FRESH_SECONDS
+        lately = time.time() - self.request.session.get("began_at", 0) < password_again.FRESH_SECONDS
+        just_now = password_again.is_fresh(self.request) or (lately and not self.always)
         if "password" not in self.fields and not just_now:
             raise ValidationError("You signed in a while ago: sign out, sign in, then do it.")
         return self.cleaned_data
