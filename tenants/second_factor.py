@@ -118,7 +118,7 @@ class SecondFactor(Audited, ThrottlingMixin, TimestampMixin, Device):  # type: i
             self.last_step = step
             self.set_last_used_timestamp(commit=False)
             self.throttle_reset(commit=False)
-        self._keep()
+        self._keep("last_step")
         return step is not None
 
     def forgive(self) -> None:
@@ -134,9 +134,9 @@ class SecondFactor(Audited, ThrottlingMixin, TimestampMixin, Device):  # type: i
         """Raises Unreadable."""
         return _box().open(_purpose(self.user_id), bytes(self.sealed))
 
-    def _keep(self) -> None:
+    def _keep(self, *more: str) -> None:
         throttle = ["throttling_failure_timestamp", "throttling_failure_count"]
-        self.save(update_fields=["last_step", "last_used_at", *throttle])
+        self.save(update_fields=["last_used_at", *throttle, *more])
 
 
 def new_secret() -> bytes:

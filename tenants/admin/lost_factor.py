@@ -9,8 +9,10 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
 
 from tenants.admin import password_again, shown
 from tenants.admin import second_factor as gate
@@ -36,6 +38,7 @@ class LostFactorAdmin(ConsoleAdmin[User]):
         removable = may and person is not None and person.factor is not None
         return super().change_view(request, object_id, form_url, {"removable": removable, **(extra_context or {})})
 
+    @method_decorator(sensitive_post_parameters())
     def lost_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         person = self.get_object(request, unquote(object_id))
         if not self.has_change_permission(request, person):

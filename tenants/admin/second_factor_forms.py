@@ -23,7 +23,7 @@ class Unrepeated(forms.TextInput):
 
 
 def _code(label: str, help_text: str, **attrs: Any) -> forms.CharField:
-    known = {"autocomplete": "one-time-code", "spellcheck": "false", "autocapitalize": "none", "autofocus": True}
+    known = {"autocomplete": "one-time-code", "spellcheck": "false", "autocapitalize": "none"}
     widget = Unrepeated(attrs={**known, "class": "vTextField mono", **attrs})
     return forms.CharField(label=label, help_text=help_text, max_length=40, widget=widget)
 
@@ -31,7 +31,7 @@ def _code(label: str, help_text: str, **attrs: Any) -> forms.CharField:
 class CodeForm(forms.Form):
     """At sign-in."""
 
-    code = _code("Code", "The six digits in your app, or one of your recovery codes.")
+    code = _code("Code", "The six digits in your app, or one of your recovery codes.", autofocus=True)
 
 
 class AgainForm(forms.Form):

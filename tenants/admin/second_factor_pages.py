@@ -108,7 +108,6 @@ def _enrol(request: HttpRequest) -> HttpResponse:
         "form": form,
         "qr": _qr(second_factor.as_uri(secret, request.user.get_username(), host)),
         "secret": " ".join(text[at : at + 4] for at in range(0, len(text), 4)),
-        "required": settings.CONSOLE_TOTP == "required",
     }
     return _page(request, "enrol", "Second factor", context)
 
@@ -173,7 +172,7 @@ def _ask(request: HttpRequest, template: str, title: str, form: Form) -> Templat
 
 def _page(request: HttpRequest, template: str, title: str, context: dict[str, Any]) -> TemplateResponse:
     request.current_app = admin.site.name
-    common = {**admin.site.each_context(request), "title": title}
+    common = {**admin.site.each_context(request), "title": title, "required": settings.CONSOLE_TOTP == "required"}
     return TemplateResponse(request, f"admin/second_factor/{template}.html", {**common, **context})
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django_otp.oath import TOTP
 
 from tenants import recovery_codes, second_factor
@@ -170,6 +172,14 @@ def test_each_is_good_once(factor: SecondFactor, codes: list[str]) -> None:
     assert (event.action, event.told_after) == ("user.recovery_code_used", {"left": 9})
 
 
+def test_one_does_not_bring_a_used_code_back(factor: SecondFactor, codes: list[str]) -> None:
+    """Two workers at once, of which one read the row before the other used a code."""
+    other = SecondFactor.objects.get()
+    assert other.accept(code_at(NOON)) == "code"
+    assert factor.accept(codes[0]) == "recovery code"
+    assert SecondFactor.objects.get().accept(code_at(NOON)) == ""
+
+
 def test_one_may_be_typed_carelessly(factor: SecondFactor, codes: list[str]) -> None:
     sloppy = codes[0].upper().replace("-", " ").replace("0", "O").replace("1", "l")
     assert factor.accept(f"  {sloppy}\n") == "recovery code"
@@ -250,3 +260,38 @@ def test_the_command_says_what_is_wrong(alice: User) -> None:
         call_command("remove_second_factor", "bob")
     with pytest.raises(CommandError, match="alice has no second factor"):
         call_command("remove_second_factor", "alice")
+
+
+# At once
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_those_who_give_the_same_at_once_one_gets_in(factor: SecondFactor, codes: list[str]) -> None:
+    def give(text: str) -> str:
+        try:
+            return SecondFactor.objects.get().accept(text)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        for text, kind in ((code_at(NOON), "code"), (codes[0], "recovery code")):
+            unthrottled(factor)
+            assert sorted(threads.map(give, [text] * 8)) == [""] * 7 + [kind]
+            SecondFactor.objects.update(throttling_failure_count=0)
+    assert actions(factor.user).count("user.recovery_code_used") == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_sets_it_up_twice_at_once_has_one(alice: User) -> None:
+    def enrol(secret: bytes) -> bool:
+        try:
+            SecondFactor.objects.enrol(alice, secret, code_at(NOON, secret))
+        except second_factor.AlreadyEnrolled:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(enrol, [bytes([number]) * 20 for number in range(4)])) == [False] * 3 + [True]
+    assert RecoveryCode.objects.count() == 10
