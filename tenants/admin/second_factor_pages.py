@@ -26,6 +26,7 @@ from tenants.models import SecondFactor, User
 
 OVER = "Signed out: the code was not given in time. Sign in again."
 GUESSED = "Signed out: the password was wrong too often."
+MANY = 3  # wrong codes before the right one, and it is said
 FEW = 3  # recovery codes left, and it is said at every use of one
 
 _OFFER = "second_factor_offer"
@@ -46,8 +47,9 @@ def code(request: HttpRequest) -> HttpResponse:
     form, too_soon = CodeForm(_sent(request)), None
     if form.is_valid():
         try:
+            before = _wrong_codes(request)
             if given := gate.try_code(request, form.cleaned_data["code"]):
-                _warn_of_few(request, given)
+                _warn(request, given, before)
                 return HttpResponseRedirect(_wanted(request))
             form.add_error("code", "That is not it: codes are good for a minute, and each of them once.")
         except gate.TooSoon as refusal:
@@ -67,8 +69,17 @@ def _wanted(request: HttpRequest) -> str:
     return wanted if safe else reverse("admin:index")
 
 
-def _warn_of_few(request: HttpRequest, given: str) -> None:
+def _wrong_codes(request: HttpRequest) -> int:
+    """How many were given since the last right one: each by someone who knew the password."""
     factor = _factor(request)
+    return factor.throttling_failure_count if factor else 0
+
+
+def _warn(request: HttpRequest, given: str, wrong: int) -> None:
+    factor = _factor(request)
+    if wrong >= MANY:
+        told = f"{wrong} wrong codes were given since you last signed in, all with your password."
+        messages.warning(request, f"{told} If that was not you, change it now.")
     if given == "recovery code" and factor is not None:
         left = factor.recovery_codes.count()
         more = " Make new ones." if left <= FEW else ""

@@ -195,6 +195,12 @@ def test_who_gets_in_begins_anew(half: Client, alices_codes: list[str]) -> None:
     assert give_password(half).status_code == 302
 
 
+def test_who_gets_in_hears_of_many_wrong_codes(half: Client) -> None:
+    SecondFactor.objects.update(throttling_failure_count=7)
+    page = half.post(ASKS, {"code": code()}, follow=True).content.decode()
+    assert "7 wrong codes were given since you last signed in" in page and "change it now" in page
+
+
 def test_typing_nothing_is_no_try(half: Client) -> None:
     before = list(SignInTries.objects.values())
     give(half, "")
