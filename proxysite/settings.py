@@ -232,6 +232,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_HOURS = env.integer("SESSION_HOURS", 12, 1, 720)
 SESSION_IDLE_MINUTES = env.integer("SESSION_IDLE_MINUTES", 60, 1, 43_200)
+CONSOLE_TOTP = env.choice("CONSOLE_TOTP", "optional", ["optional", "required"])
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 DEFAULT_EXCEPTION_REPORTER_FILTER = "proxysite.logs.NoFrameVariables"
 

@@ -23,8 +23,10 @@ from tenants.memberships import Membership
 from tenants.payloads import Payload
 from tenants.pricing import ModelPrice
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
+from tenants.recovery_codes import RecoveryCode
 from tenants.replays import Replay
 from tenants.roles import EVERYTHING, SITE_ROLES, Scope, at_a_tenant
+from tenants.second_factor import SecondFactor
 from tenants.spending import Budget, BudgetWindow, Hold, Holder
 from tenants.throttle import SignInTries
 from tenants.usage import UsageDay
@@ -71,6 +73,11 @@ class User(Audited, AbstractUser):
         if self.pk is None:
             return {}
         return {tenant: at_a_tenant(role) for tenant, role in self.memberships.values_list("tenant_id", "role")}
+
+    @property
+    def factor(self) -> SecondFactor | None:
+        """What they sign in with beside the password, if they set it up."""
+        return getattr(self, "second_factor", None)
 
     def scope(self, *permissions: str) -> Scope:
         """Where any of these permissions holds for them."""
@@ -181,5 +188,6 @@ class Tenant(Limited, Capturing, GateModel):
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
     "Installation", "Issued", "KeptThinking", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Payload",
-    "Replay", "RequestRecord", "SignInTries", "Tenant", "UpstreamCredential", "UsageDay", "User",
+    "RecoveryCode", "Replay", "RequestRecord", "SecondFactor", "SignInTries", "Tenant", "UpstreamCredential",
+    "UsageDay", "User",
 ]  # fmt: skip

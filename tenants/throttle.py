@@ -48,9 +48,15 @@ def wait(username: str, address: str, now: datetime | None = None) -> timedelta 
 
 
 def forgive(username: str, address: str) -> None:
-    """That was the right password: it does not count, and neither do the wrong ones before it."""
-    there, account = _buckets(username, address)
+    """That was all that is asked for: it does not count, and neither do the wrong ones before it."""
+    _, account = _buckets(username, address)
     SignInTries.objects.filter(pk=account.digest).delete()
+    forgive_at(address)
+
+
+def forgive_at(address: str) -> None:
+    """The same for the address alone: with that name, it still counts."""
+    there, _ = _buckets("", address)
     SignInTries.objects.filter(pk=there.digest, tries__gt=0).update(tries=F("tries") - 1)
 
 

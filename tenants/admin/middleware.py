@@ -1,4 +1,4 @@
-"""What holds on every page of the console door: what browsers may do with it, no caching, own passwords first."""
+"""What holds on every page of the console door: what browsers may do with it, no caching, and what comes first."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+
+from tenants.admin import second_factor
 
 # The console shows what strangers wrote and issues keys: nothing runs or loads here that we did not ship.
 POLICY = (
@@ -19,6 +21,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
+CODE = "admin:second_factor_code"
+
 
 class ConsoleMiddleware:
     """Sync only: every view behind it is, and static files are answered before it."""
@@ -31,7 +35,7 @@ class ConsoleMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         in_console = request.path_info.startswith("/admin/")
-        detour = _own_password_first(request) if in_console else None
+        detour = _detour(request) if in_console else None
         response = detour or self.get_response(request)
         for name, value in HEADERS.items():
             response.headers[name] = value
@@ -40,9 +44,22 @@ class ConsoleMiddleware:
         return response
 
 
-def _own_password_first(request: HttpRequest) -> HttpResponse | None:
-    """A redirect for someone who still has the password that they were given."""
-    own, leave = reverse("admin:password_change"), reverse("admin:logout")
-    if request.path_info in (own, leave) or not getattr(request.user, "must_change_password", False):
+def _detour(request: HttpRequest) -> HttpResponse | None:
+    """A redirect for someone to whom the console does not open yet. They may always leave."""
+    step = first_step(request)
+    if not step or request.path_info in (reverse(step), reverse("admin:logout")):
         return None
-    return HttpResponseRedirect(own)
+    if step == CODE:
+        return second_factor.asked_first(request)
+    return HttpResponseRedirect(reverse(step))
+
+
+def first_step(request: HttpRequest) -> str:
+    """The page that someone who is signed in has to pass before any other: the code of their second factor, a password
+    in place of the one they were given, a second factor where this site wants one. Nothing: the console is open.
+    """
+    if second_factor.is_due(request):
+        return CODE
+    if getattr(request.user, "must_change_password", False):
+        return "admin:password_change"
+    return "admin:second_factor" if second_factor.is_missing(request) else ""

@@ -13,9 +13,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from tenants.admin import shown
-from tenants.admin.base import ConsoleAdmin
+from tenants.admin import lost_factor, shown
 from tenants.admin.forms import GivenPasswordForm
+from tenants.admin.lost_factor import LostFactorAdmin
 from tenants.models import Membership, User
 from tenants.roles import Role
 
@@ -58,7 +58,7 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(User)
-class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
+class PersonAdmin(LostFactorAdmin, UserAdmin):  # type: ignore[type-arg]
     section = "People"
     add_title = "Add a person"
     add_form = UserCreationForm
@@ -67,7 +67,7 @@ class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
 
     inlines = (MembershipInline,)
 
-    list_display = ("username", "full_name", "email", "may", "state", "last_seen")
+    list_display = ("username", "full_name", "email", "may", "state", "factor", "last_seen")
     list_filter = ()
     search_fields = ("username", "first_name", "last_name", "email")
     filter_horizontal = ("user_permissions",)
@@ -75,7 +75,7 @@ class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
         (None, {"fields": ("username", "first_name", "last_name", "email")}),
         ("Access", {"fields": ("role", "is_active", "is_staff", "must_change_password")}),
         ("Beyond roles", {"fields": ("is_superuser", "user_permissions"), "classes": ("collapse",)}),
-        ("Facts", {"fields": ("last_seen", "joined")}),
+        ("Facts", {"fields": ("factor", "last_seen", "joined")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "email", "password1", "password2")}),
@@ -85,10 +85,10 @@ class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
     # Only an administrator hands out power, or touches another administrator: a password set is an account taken.
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("memberships__tenant")
+        return super().get_queryset(request).select_related("second_factor").prefetch_related("memberships__tenant")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
-        facts = ["last_seen", "joined"] if obj else []
+        facts = ["factor", "last_seen", "joined"] if obj else []
         kept = [] if _hands_out_power(request, obj) else POWERS
         above = [] if _is_superuser(request) and not _oneself(request, obj) else ABOVE_ROLES
         return facts + kept + above
@@ -147,6 +147,10 @@ class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
         if not person.is_active:
             return shown.pill("deactivated", "bad")
         return shown.pill("new password due", "wait") if person.must_change_password else shown.pill("active", "good")
+
+    @admin.display(description="second factor")
+    def factor(self, person: User) -> SafeString | str:
+        return lost_factor.told(person)
 
     @admin.display(description="last sign-in", ordering="last_login")
     def last_seen(self, person: User) -> SafeString | str:

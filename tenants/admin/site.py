@@ -12,7 +12,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
 
 from tenants import actors, reports
 from tenants.admin import password_again
@@ -43,6 +43,30 @@ class ConsoleSite(admin.AdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self._registry = self.registered
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        from tenants.admin import second_factor_pages as pages
+
+        own = [
+            path("second-factor/", self.admin_view(pages.own), name="second_factor"),
+            path("second-factor/recovery-codes/", self.admin_view(pages.renew), name="second_factor_renew"),
+            path("second-factor/remove/", self.admin_view(pages.remove), name="second_factor_remove"),
+            path("second-factor/code/", pages.code, name="second_factor_code"),
+        ]
+        return own + super().get_urls()
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Nobody is signed in whose code is due; the middleware leads them to it, this shuts the doors behind it."""
+        from tenants.admin import second_factor
+
+        leaving = request.path_info == reverse("admin:logout")
+        return super().has_permission(request) and (leaving or not second_factor.is_due(request))
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """`opened`: nothing has to be done before the console opens, so that its sections are shown."""
+        from tenants.admin import middleware
+
+        return {**super().each_context(request), "opened": not middleware.first_step(request)}
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """One group per section, whichever app its models live in; a model without a section comes last."""
@@ -86,7 +110,7 @@ class ConsoleSite(admin.AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's view; whoever comes in, or is turned away, is told on the audit trail (or does not come in)."""
-        from tenants import models, sign_ins, throttle
+        from tenants import sign_ins, throttle
 
         if request.method == "POST":
             name, address = request.POST.get("username", ""), actors.current().address
@@ -95,10 +119,8 @@ class ConsoleSite(admin.AdminSite):
                 return self._come_back(request, too_soon)
         with transaction.atomic():
             response = super().login(request, extra_context)
-            if request.method == "POST" and response.status_code == 302 and isinstance(request.user, models.User):
-                sign_ins.signed_in(request.user)
-                password_again.note(request)
-                throttle.forgive(name, address)
+            if request.method == "POST" and response.status_code == 302:
+                _password_given(request, name, address)
         if request.method == "POST" and response.status_code == 200:
             sign_ins.failures.tell(request.POST.get("username", ""))
         return response
@@ -115,8 +137,9 @@ class ConsoleSite(admin.AdminSite):
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         from tenants import models, sign_ins
+        from tenants.admin import second_factor
 
-        if request.method == "POST" and isinstance(request.user, models.User):
+        if request.method == "POST" and isinstance(request.user, models.User) and not second_factor.is_due(request):
             sign_ins.signed_out(request.user)
         return super().logout(request, extra_context)
 
@@ -134,6 +157,21 @@ class ConsoleSite(admin.AdminSite):
             extra_context={**self.each_context(request), **(extra_context or {})},
         )
         return view(request)
+
+
+def _password_given(request: HttpRequest, name: str, address: str) -> None:
+    """It was right: they are in, or have the code still to give."""
+    from tenants import models, sign_ins, throttle
+    from tenants.admin import second_factor
+
+    assert isinstance(request.user, models.User)
+    password_again.note(request)
+    if second_factor.begin(request):
+        sign_ins.code_asked(request.user)
+        throttle.forgive_at(address)  # with this name it counts until the code is right as well
+    else:
+        sign_ins.signed_in(request.user)
+        throttle.forgive(name, address)
 
 
 def _group(section: str, models: list[dict[str, Any]]) -> dict[str, Any]:

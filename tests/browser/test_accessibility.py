@@ -67,6 +67,7 @@ def main_pages() -> dict[str, str]:
         "audit": "tenants/auditevent/",
         "audit-event": f"tenants/auditevent/{change.pk}/change/",
         "people": "tenants/user/",
+        "second-factor": "second-factor/",
     }
 
 

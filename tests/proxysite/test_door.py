@@ -350,3 +350,9 @@ async def test_get_requests_leave_no_record(stage: Stage) -> None:
     assert (await stage.client.get("/v1/models")).status == 200
     assert (await stage.client.get("/v1/key")).status == 200
     assert await stage.records() == []
+
+
+@override_settings(CONSOLE_TOTP="required")
+async def test_second_factors_are_the_consoles(stage: Stage) -> None:
+    for answer in (await stage.client.get("/v1/key"), await stage.client.chat()):
+        assert answer.status == 200

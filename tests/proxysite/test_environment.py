@@ -46,6 +46,7 @@ def test_every_variable_is_documented_and_no_other(document: str) -> None:
         ({"PORT": "0"}, "PORT='0' is not valid"),
         ({"UPSTREAM": "openai"}, "UPSTREAM='openai' is not valid: it accepts anthropic or sandbox."),
         ({"ANTHROPIC_BASE_URL": "api.anthropic.com"}, "ANTHROPIC_BASE_URL='api.anthropic.com' is not valid"),
+        ({"CONSOLE_TOTP": "yes"}, "CONSOLE_TOTP='yes' is not valid: it accepts optional or required."),
         ({"JOURNAL_FSYNC": "2s"}, "it accepts off or 1s or each."),
         ({"TRUSTED_PROXIES": "10.0.0.0/99"}, "TRUSTED_PROXIES is not valid"),
         ({"KEY_PEPPERS": "short"}, "KEY_PEPPERS is not valid: it accepts 1:SECRET"),

@@ -14,7 +14,7 @@ from tenants import keys
 from tenants.values import Mode
 
 OURS = keys.mint(Mode.LIVE)
-SECRETS = [OURS.text, "sk-ant-api03-" + "x" * 20, "Bearer abcdefghijkl", "hunter2secret"]
+SECRETS = [OURS.text, "sk-ant-api03-" + "x" * 20, "Bearer abcdefghijkl", "hunter2secret", "JBSWY3DPEHPK3PXP"]
 
 
 def logged(formatter: logging.Formatter, *args: object, **kwargs: object) -> str:
@@ -32,7 +32,7 @@ def logged(formatter: logging.Formatter, *args: object, **kwargs: object) -> str
 def test_secrets_are_removed_from_messages_arguments_extras_and_traces(formatter: logging.Formatter) -> None:
     url = "postgres://bridge:hunter2secret@db/bridge"
     try:
-        raise RuntimeError(" ".join([*SECRETS[:3], url]))
+        raise RuntimeError(" ".join([*SECRETS[:3], url, f"otpauth://totp/Bridge:alice?secret={SECRETS[4]}"]))
     except RuntimeError:
         text = logged(
             formatter, f"{OURS.text} %s", SECRETS[1], extra={"header": SECRETS[2], "url": url}, exc_info=sys.exc_info()

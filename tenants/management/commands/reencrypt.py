@@ -9,10 +9,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import models
 
 from tenants.encryption import Box, Unreadable
-from tenants.models import KeptThinking, Payload, Replay, UpstreamCredential
+from tenants.models import KeptThinking, Payload, Replay, SecondFactor, UpstreamCredential
 
 # Each in a column named `sealed`.
-ENCRYPTED: tuple[type[models.Model], ...] = (UpstreamCredential, Replay, KeptThinking, Payload)
+ENCRYPTED: tuple[type[models.Model], ...] = (UpstreamCredential, Replay, KeptThinking, Payload, SecondFactor)
 
 
 class Command(BaseCommand):

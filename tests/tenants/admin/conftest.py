@@ -16,8 +16,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from tenants import ids
+from tenants import ids, sign_ins
 from tenants.models import ApiKey, Issued, Membership, RequestRecord, Tenant, User
+from tests import second_factors
 
 PASSWORD = "correct horse battery"
 KEY = re.compile(r"sk-bridge_(?:live|test)_[0-9A-Za-z]{46}")
@@ -142,3 +143,27 @@ def _id_at(moment: datetime) -> UUID:
     """A UUIDv7 of that moment, different from any other."""
     low = ids.uuid7().int & ((1 << 62) - 1)
     return UUID(int=ids.floor(moment).int | low)
+
+
+# Alice with a second factor
+
+
+@pytest.fixture
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No code runs out within the test, and it has a minute's worth of told failures of its own."""
+    monkeypatch.setattr(sign_ins, "failures", sign_ins.Failures())
+    now = time.time() // 30 * 30 + 15
+    monkeypatch.setattr(time, "time", lambda: now)
+
+
+@pytest.fixture
+def alices_codes(alice: User, one_moment: None) -> list[str]:
+    """Alice has a factor; these are her recovery codes."""
+    return second_factors.enrol(alice)
+
+
+@pytest.fixture
+def half(client: Client, alices_codes: list[str]) -> Client:
+    """Somebody who gave Alice's password."""
+    second_factors.give_password(client)
+    return client

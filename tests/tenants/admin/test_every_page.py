@@ -46,7 +46,7 @@ def pages(acme: Tenant, alice: User, record: Record) -> list[str]:
     budgets = [Budget.objects.give(owner, "month", 10**9, by=HOSTILE).pk for owner in (acme, other)]
     rows["budget"] = budgets
     rows["auditevent"] = list(AuditEvent.objects.values_list("pk", flat=True))
-    found = ["/admin/", "/admin/password_change/", "/admin/password_change/done/"]
+    found = ["/admin/", "/admin/password_change/", "/admin/password_change/done/", "/admin/second-factor/"]
     for kind, pks in rows.items():
         found.append(f"/admin/tenants/{kind}/")
         found.append(f"/admin/tenants/{kind}/?q={quote(HOSTILE)}")
