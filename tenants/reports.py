@@ -10,7 +10,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import BooleanField, Count, ExpressionWrapper, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    BooleanField,
+    CharField,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    Model,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from tenants import append_only, ids, pricing, seals, windows
@@ -22,6 +34,8 @@ from tenants.models import (
     Budget,
     BudgetWindow,
     KeySecret,
+    ModelAlias,
+    ModelPrice,
     Payload,
     RequestRecord,
     Tenant,
@@ -35,6 +49,7 @@ _HINT = re.compile(r"(?:sk-bridge_(?:live|test)_)?([0-9A-Za-z]{8})(?:(?:…|\.\.
 # A key with any part of its secret.
 _WHOLE_KEY = re.compile(r"sk-bridge_(?:live|test)_([0-9A-Za-z]{8})[0-9A-Za-z]+")
 
+_DELETABLE: dict[str, type[Model]] = {"alias": ModelAlias, "price": ModelPrice}  # what the trail may outlive, by kind
 KEY_STATES = ("active", "suspended", "expired", "revoked")
 
 
@@ -285,8 +300,11 @@ def audit_name(obj: Model) -> str:
 
 
 def with_pages(events: QuerySet[AuditEvent], kinds: Sequence[str]) -> QuerySet[AuditEvent]:
-    """The events with `has_page`: whether each is about something of these kinds, which has an id."""
+    """The events with `has_page`: whether each is about something of these kinds that is still there."""
     known = Q(object_type__in=kinds) & ~Q(object_id="")
+    for kind, model in _DELETABLE.items():  # of which there are few
+        there = model.objects.annotate(text=Cast("pk", CharField())).filter(text=OuterRef("object_id"))
+        known &= ~Q(object_type=kind) | Exists(there)
     return events.annotate(has_page=ExpressionWrapper(known, output_field=BooleanField()))
 
 

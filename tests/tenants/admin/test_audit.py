@@ -19,7 +19,7 @@ from django.urls import reverse
 
 from tenants import append_only, sign_ins
 from tenants.audit import AuditEvent
-from tenants.models import Issued, Tenant, User
+from tenants.models import Issued, ModelAlias, Tenant, User
 from tests.tenants.admin.conftest import PASSWORD, allowed, signed_in
 
 PAGE = "/admin/tenants/auditevent/"
@@ -74,6 +74,16 @@ def test_one_thing_and_one_tenant(auditor: Client, acme: Tenant, globex: Tenant,
     assert shown(auditor, f"?object=key:{bobs_key.row.pk}") == ["key.secret_created", "key.created"]
     assert shown(auditor, f"?q={bobs_key.row.pk}") == ["key.secret_created", "key.created"]
     assert shown(auditor, "?q=1") == [AuditEvent.objects.get(seq=1).action]
+
+
+def test_what_is_gone_has_no_link(auditor: Client, acme: Tenant) -> None:
+    alias = ModelAlias.objects.create(tenant=acme, name="fast", target="claude-haiku-5-5")
+    page = f"/admin/tenants/modelalias/{alias.pk}/change/"
+    assert page in auditor.get(PAGE).content.decode()
+    alias.delete()
+    listed, row = auditor.get(PAGE), auditor.get(f"{PAGE}{last().seq}/change/")
+    assert page not in listed.content.decode() and page not in row.content.decode()
+    assert "fast" in listed.content.decode() and "fast" in row.content.decode()
 
 
 @pytest.mark.parametrize("query", ["?from=yesterday", "?before=x", "?seq__gt=3", "?context__contains=x", "?object=:"])
