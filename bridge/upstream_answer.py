@@ -1,7 +1,7 @@
 """A streamed answer of upstream's, event by event: whole to its `message_stop`, or an error.
 
-    Answer.read        the next events, as many as arrived together, up to `message_stop`; else ApiError
-    Answer.take        the bytes that they came in, for those who relay them
+Answer.read        the next events, as many as arrived together, up to `message_stop`; else ApiError
+Answer.take        the bytes that they came in, for those who relay them
 """
 
 from __future__ import annotations

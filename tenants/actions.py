@@ -14,6 +14,8 @@ ACTIONS = {
     "user.membership_created": "Role at a tenant given",
     "user.membership_changed": "Role at a tenant changed",
     "user.membership_deleted": "Role at a tenant taken away",
+    "user.provider_account_created": "Account at the provider bound",
+    "user.provider_account_deleted": "Account at the provider let go of",
     "tenant.created": "Tenant created",
     "tenant.changed": "Tenant changed",
     "tenant.deleted": "Tenant deleted",

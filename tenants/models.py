@@ -22,6 +22,7 @@ from tenants.limits import Limit
 from tenants.memberships import Membership
 from tenants.payloads import Payload
 from tenants.pricing import ModelPrice
+from tenants.provider_accounts import ProviderAccount
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.replays import Replay
 from tenants.roles import EVERYTHING, SITE_ROLES, Scope, at_a_tenant
@@ -181,5 +182,5 @@ class Tenant(Limited, Capturing, GateModel):
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
     "Installation", "Issued", "KeptThinking", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Payload",
-    "Replay", "RequestRecord", "SignInTries", "Tenant", "UpstreamCredential", "UsageDay", "User",
+    "ProviderAccount", "Replay", "RequestRecord", "SignInTries", "Tenant", "UpstreamCredential", "UsageDay", "User",
 ]  # fmt: skip

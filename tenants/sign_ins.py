@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 from tenants import actors
-from tenants.actors import Actor, Kind
 from tenants.audit import AuditEvent
 from tenants.models import User
 
@@ -22,8 +22,9 @@ class Failures:
         self._told = 0
         self._untold = 0
 
-    def tell(self, username: str, now: float | None = None) -> None:
-        """A name is told only where someone has it: into that field, people type passwords."""
+    def tell(self, username: str, now: float | None = None, told: Mapping[str, str] | None = None) -> None:
+        """A name is told only where someone has it: into that field, people type passwords. `told`: what else there is
+        to say."""
         with self._lock:
             self._begin(time.time() if now is None else now)
             if self._told >= ROWS_A_MINUTE:
@@ -34,7 +35,11 @@ class Failures:
         known = User.objects.filter(username=username[:150]).first()
         label = known.get_username() if known else "someone unknown"
         AuditEvent.objects.append(
-            "user.sign_in_failed", kind="user", id=known.pk if known else "", label=label, context=_beyond(more)
+            "user.sign_in_failed",
+            kind="user",
+            id=known.pk if known else "",
+            label=label,
+            context={**(told or {}), **_beyond(more)},
         )
 
     def tell_rest(self, now: float | None = None) -> None:
@@ -54,18 +59,13 @@ class Failures:
 failures = Failures()
 
 
-def signed_in(user: User) -> None:
-    AuditEvent.objects.append("user.signed_in", user, label=user.get_username(), actor=_as(user))
+def signed_in(user: User, told: Mapping[str, str] | None = None) -> None:
+    actor = actors.as_person(user)
+    AuditEvent.objects.append("user.signed_in", user, label=user.get_username(), actor=actor, context=told)
 
 
 def signed_out(user: User) -> None:
-    AuditEvent.objects.append("user.signed_out", user, label=user.get_username(), actor=_as(user))
-
-
-def _as(user: User) -> Actor:
-    """The one who is acting from where the current actor is."""
-    here = actors.current()
-    return Actor(Kind.USER, user.get_username(), str(user.pk), here.address, here.context)
+    AuditEvent.objects.append("user.signed_out", user, label=user.get_username(), actor=actors.as_person(user))
 
 
 def _beyond(more: int) -> dict[str, int]:

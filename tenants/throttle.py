@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -39,8 +40,16 @@ class SignInTries(models.Model):
 
 def wait(username: str, address: str, now: datetime | None = None) -> timedelta | None:
     """Counts a try. None: it may be made. Otherwise how long to wait; it must not be looked at."""
-    now = now or timezone.now()
-    for bucket in _buckets(username, address):
+    return _wait(_buckets(username, address), now or timezone.now())
+
+
+def wait_at(address: str, now: datetime | None = None) -> timedelta | None:
+    """The same for a try without a name, which only counts as one from that address."""
+    return _wait([_of_address(address)], now or timezone.now())
+
+
+def _wait(buckets: Iterable[Bucket], now: datetime) -> timedelta | None:
+    for bucket in buckets:
         if not _take(bucket, now):
             row = SignInTries.objects.filter(pk=bucket.digest).first()
             return max(row.began_at + WINDOW - now, timedelta(seconds=1)) if row else timedelta(seconds=1)
@@ -49,8 +58,13 @@ def wait(username: str, address: str, now: datetime | None = None) -> timedelta 
 
 def forgive(username: str, address: str) -> None:
     """That was the right password: it does not count, and neither do the wrong ones before it."""
-    there, account = _buckets(username, address)
+    _, account = _buckets(username, address)
     SignInTries.objects.filter(pk=account.digest).delete()
+    forgive_at(address)
+
+
+def forgive_at(address: str) -> None:
+    there = _of_address(address)
     SignInTries.objects.filter(pk=there.digest, tries__gt=0).update(tries=F("tries") - 1)
 
 
@@ -69,8 +83,11 @@ def _take(bucket: Bucket, now: datetime) -> bool:
 
 def _buckets(username: str, address: str) -> tuple[Bucket, Bucket]:
     name = unicodedata.normalize("NFKC", username).casefold()[:200]
-    place = _place(address)
-    return Bucket(_digest(place), FROM_ONE_ADDRESS), Bucket(_digest(f"{place} {name}"), FROM_ONE_PLACE)
+    return _of_address(address), Bucket(_digest(f"{_place(address)} {name}"), FROM_ONE_PLACE)
+
+
+def _of_address(address: str) -> Bucket:
+    return Bucket(_digest(_place(address)), FROM_ONE_ADDRESS)
 
 
 def _place(address: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from tenants.admin import password_again
+
 # The console shows what strangers wrote and issues keys: nothing runs or loads here that we did not ship.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -41,8 +43,10 @@ class ConsoleMiddleware:
 
 
 def _own_password_first(request: HttpRequest) -> HttpResponse | None:
-    """A redirect for someone who still has the password that they were given."""
+    """A redirect for someone who still has the password that they were given, and used it."""
     own, leave = reverse("admin:password_change"), reverse("admin:logout")
     if request.path_info in (own, leave) or not getattr(request.user, "must_change_password", False):
+        return None
+    if password_again.by_provider(request):
         return None
     return HttpResponseRedirect(own)

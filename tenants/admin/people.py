@@ -14,9 +14,10 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from tenants.admin import shown
-from tenants.admin.base import ConsoleAdmin
 from tenants.admin.forms import GivenPasswordForm
+from tenants.admin.verbs import Verb, VerbAdmin
 from tenants.models import Membership, User
+from tenants.provider_accounts import let_go
 from tenants.roles import Role
 
 # Importing UserAdmin registered it; roles come with a page of their own.
@@ -32,6 +33,16 @@ WORDS = {  # label and help, in place of Django's
     "must_change_password": ("Must choose a new password", "Before anything else, at the next sign-in."),
     "user_permissions": ("Permissions", "On the whole site, beside what the role gives."),
 }
+
+
+LET_GO: Verb[User] = Verb(
+    name="let-go-of-account",
+    title="Let go of someone's account at the provider",
+    warning="Whichever account with their e-mail address comes next through single sign-on is theirs from then on.",
+    past="Let go of the account at the provider",
+    act=lambda person, reason, by: let_go(person, reason),
+    applies=lambda person: person.provider_accounts.exists(),
+)
 
 
 class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -58,9 +69,10 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(User)
-class PersonAdmin(ConsoleAdmin[User], UserAdmin):  # type: ignore[type-arg]
+class PersonAdmin(VerbAdmin[User], UserAdmin):  # type: ignore[type-arg]
     section = "People"
     add_title = "Add a person"
+    verbs = (LET_GO,)
     add_form = UserCreationForm
     add_form_template = None
     change_password_form = GivenPasswordForm
