@@ -13,12 +13,13 @@ import msgspec
 from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
-# Ours, Anthropic's, anything in an Authorization header, and passwords inside database URLs.
+# Ours, Anthropic's, anything in an Authorization header, passwords inside database URLs, and the codes of a provider.
 _SECRETS = re.compile(
     r"sk-bridge_(?:live|test)_[0-9A-Za-z]{8}(?P<ours>[0-9A-Za-z]*)"
     r"|sk-ant-[0-9A-Za-z_\-]+"
     r"|(?i:bearer|basic)\s+[^\s'\",]{8,}"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"|(?<=[?&]code=)[^&\s'\"]+"
 )
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

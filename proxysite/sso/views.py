@@ -71,30 +71,32 @@ class Flow:
 
 @require_GET
 def begin(request: HttpRequest) -> HttpResponse:
-    """Sends them to the provider. `next`: where to go afterwards; `again`: to prove once more who they are."""
+    """Sends them to the provider. `next`: where to go afterwards; `again`: to prove once more who they are.
+
+    A try is counted here: whatever comes back belongs to one that was begun, and once.
+    """
     back, again = _inside(request.GET.get("next", "")), "again" in request.GET and request.user.is_authenticated
+    if too_soon := throttle.wait_at(actors.current().address):
+        sign_ins.failures.tell("", told=_why("too many tries"))
+        minutes = math.ceil(too_soon.total_seconds() / 60)
+        return _turned_away(request, f"Too many tries. Wait {minutes} min, then try again.", back, again)
     try:
         response: HttpResponse = Begin.as_view(provider=provider(), again=again)(request)
     except ProviderFault as fault:
         log.warning("The single sign-on provider is not to be used: %s.", fault)
         return _turned_away(request, AWAY, back, again)
     (state,) = parse_qs(urlsplit(response.headers["Location"]).query)["state"]
-    who = str(request.user.pk) if again else ""
-    request.session[STATES][state].update(back=back, again=who)
+    request.session[STATES][state].update(back=back, again=str(request.user.pk) if again else "")
     return response
 
 
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
     """Lets whoever comes back from the provider in, or says why not."""
-    flow, address = _taken(request), actors.current().address
+    flow = _taken(request)
     if flow is None:
         sign_ins.failures.tell("", told=_why("nothing that was begun here"))
         return _turned_away(request, OVER)
-    if too_soon := throttle.wait_at(address):
-        sign_ins.failures.tell("", told=_why("too many tries"))
-        minutes = math.ceil(too_soon.total_seconds() / 60)
-        return _turned_away(request, f"Too many tries. Wait {minutes} min, then try again.", flow.back, flow.again)
     try:
         _let_in(request, flow)
     except NotLetIn as refusal:
@@ -105,7 +107,7 @@ def callback(request: HttpRequest) -> HttpResponse:
         log.warning("A sign-in with the provider came to nothing: %s.", fault)
         sign_ins.failures.tell("", told=_why(f"the provider: {fault}"))
         return _turned_away(request, AWAY, flow.back, flow.again)
-    throttle.forgive_at(address)
+    throttle.forgive_at(actors.current().address)
     return HttpResponseRedirect(flow.back or reverse("admin:index"))
 
 
@@ -165,5 +167,11 @@ def _why(why: str) -> dict[str, str]:
 
 def _inside(address: str) -> str:
     """An address of the console, as a path; nothing for any other."""
-    safe = len(address) <= 2000 and url_has_allowed_host_and_scheme(address, allowed_hosts=None)
-    return address if safe and address.startswith(reverse("admin:index")) else ""
+    plain = len(address) <= 2000 and address.isprintable()
+    return (
+        address
+        if plain
+        and url_has_allowed_host_and_scheme(address, allowed_hosts=None)
+        and address.startswith(reverse("admin:index"))
+        else ""
+    )
