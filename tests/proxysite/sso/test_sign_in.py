@@ -334,6 +334,14 @@ def test_where_people_come_back_to_does_not_follow_the_host_header(
     assert provider.asked[0]["redirect_uri"] == "http://testserver/admin/sso/callback/"
 
 
+def test_behind_a_proxy_the_provider_hears_one_address_throughout(
+    sign_in: SignIn, provider: FakeProvider, client: Client, dora: User
+) -> None:
+    with override_settings(PUBLIC_URL="https://bridge.example.com"):
+        sign_in()
+    assert is_in(client) and provider.asked[0]["redirect_uri"].startswith("https://bridge.example.com/admin/")
+
+
 def test_tries_are_counted_and_the_right_one_is_not(
     sign_in: SignIn, provider: FakeProvider, client: Client, dora: User
 ) -> None:
