@@ -55,6 +55,11 @@ class ProviderAccount(Audited):
         return {"kind": "user", "id": row["user_id"], "label": name or ""}
 
 
+def is_same(one: str, other: str) -> bool:
+    """Of two addresses. In capitals or not, in ASCII only: databases take letters for equal that are not the same."""
+    return one == other or (one.isascii() and other.isascii() and one.lower() == other.lower())
+
+
 def person_of(issuer: str, subject: str, email: str) -> Any:
     """The one person who may come in with this account; the first time it becomes theirs. Raises NotLetIn."""
     person = _by_email(email)
@@ -73,7 +78,7 @@ def person_of(issuer: str, subject: str, email: str) -> Any:
 
 
 def _by_email(email: str) -> Any:
-    found = [person for person in get_user_model().objects.filter(email__iexact=email) if _same(person.email, email)]
+    found = [person for person in get_user_model().objects.filter(email__iexact=email) if is_same(person.email, email)]
     if not found:
         raise NotLetIn("nobody here has that e-mail address", NOBODY)
     if len(found) > 1:
@@ -84,11 +89,6 @@ def _by_email(email: str) -> Any:
     if not person.is_staff:
         raise NotLetIn("the person may not open the console", NOBODY, person)
     return person
-
-
-def _same(one: str, other: str) -> bool:
-    """In capitals or not, in ASCII only: elsewhere databases take letters for equal that are not the same."""
-    return one == other or (one.isascii() and other.isascii() and one.lower() == other.lower())
 
 
 def let_go(person: Any, reason: str) -> None:

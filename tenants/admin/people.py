@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.forms import AdminUserCreationForm, UserCreationForm
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -93,6 +94,18 @@ class PersonAdmin(VerbAdmin[User], UserAdmin):  # type: ignore[type-arg]
         (None, {"fields": ("username", "email", "password1", "password2")}),
         ("Access", {"fields": ("role", "is_staff", "must_change_password")}),
     )
+
+    # Where there is single sign-on, someone may have no password at all.
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        without = {"form": AdminUserCreationForm} if obj is None and settings.OIDC_ISSUER else {}
+        return super().get_form(request, obj, change=change, **{**without, **kwargs})
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        (head, who), *rest = super().get_fieldsets(request, obj)
+        if obj is not None or not settings.OIDC_ISSUER:
+            return [(head, who), *rest]
+        return [(head, {**who, "fields": ("username", "email", "usable_password", "password1", "password2")}), *rest]
 
     # Only an administrator hands out power, or touches another administrator: a password set is an account taken.
 

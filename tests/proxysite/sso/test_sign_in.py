@@ -14,6 +14,7 @@ from django.test import Client, override_settings
 from proxysite.sso import provider as asked
 from proxysite.sso import views
 from tenants.models import AuditEvent, ProviderAccount, SignInTries, User
+from tenants.provider_accounts import is_same
 from tests.provider import CLIENT_SECRET, FakeProvider, ec_key, rsa_key
 from tests.proxysite.sso.conftest import SignIn, is_in, said, trail
 from tests.tenants.admin.conftest import PASSWORD
@@ -97,13 +98,16 @@ def test_whoever_is_not_among_the_people_is_not_made_one(
     assert trail()[0][:2] == ("user.sign_in_failed", "someone unknown")
 
 
+@pytest.mark.parametrize(("mine", "theirs"), [("mike@", "mi\u212ae@"), ("sam@", "\u017fam@"), ("i@", "\u0131@")])
 def test_letters_that_databases_take_for_equal_are_not(
-    sign_in: SignIn, provider: FakeProvider, client: Client, db: None
+    sign_in: SignIn, provider: FakeProvider, client: Client, db: None, mine: str, theirs: str
 ) -> None:
-    User.objects.create_user("mike", "mike@example.com", is_staff=True)
-    provider.claims = {"email": "mi\u212ae@example.com"}  # a Kelvin sign
+    """PostgreSQL's capitals of the long s are an S, as many a provider's are."""
+    User.objects.create_user("mike", f"{mine}example.com", is_staff=True)
+    provider.claims = {"email": f"{theirs}example.com"}
     sign_in()
     assert not is_in(client)
+    assert is_same("Mike@Example.com", "mike@example.com") and not is_same(f"{mine}x", f"{theirs}x")
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_staff": False}], ids=str)

@@ -12,6 +12,7 @@ from django.test import Client, override_settings
 
 from proxysite.sso.configured import issuer
 from tenants.models import User
+from tests.provider import FakeProvider
 from tests.proxysite.sso.conftest import SignIn, is_in, said, trail
 from tests.tenants.admin.conftest import PASSWORD
 
@@ -105,6 +106,23 @@ def test_alone_it_takes_no_password(sign_in: SignIn, client: Client, dora: User)
         sign_in()
         assert is_in(client)
         assert client.get("/admin/").status_code == 200
+
+
+def test_people_can_be_added_without_a_password(
+    sign_in: SignIn, provider: FakeProvider, as_alice: Client, client: Client
+) -> None:
+    fields = {"username": "erin", "email": "erin@example.com", "usable_password": "false", "is_staff": "on",
+              "memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}  # fmt: skip
+    assert b"usable_password" in as_alice.get("/admin/tenants/user/add/").content
+    as_alice.post("/admin/tenants/user/add/", fields)
+    assert not User.objects.get(username="erin").has_usable_password()
+    provider.claims = {"email": "erin@example.com"}
+    sign_in()
+    assert is_in(client) and b"password_change" not in client.get("/admin/").content
+
+
+def test_off_everyone_has_one(as_alice: Client) -> None:
+    assert b"usable_password" not in as_alice.get("/admin/tenants/user/add/").content
 
 
 def test_a_form_with_a_code_in_its_address_does_not_meet_the_provider(site: None, client: Client, dora: User) -> None:
