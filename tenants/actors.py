@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 
 class Kind(StrEnum):
@@ -37,12 +36,6 @@ _actor: ContextVar[Actor] = ContextVar("actor", default=SYSTEM)
 
 def current() -> Actor:
     return _actor.get()
-
-
-def as_person(person: Any) -> Actor:
-    """A person of the console, from where the current actor is: they are about to sign in, or just did."""
-    here = current()
-    return Actor(Kind.USER, person.get_username(), str(person.pk), here.address, here.context)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from tenants import actors
+from tenants.actors import Actor, Kind
 from tenants.audited import Audited
 
 NOBODY = "Nobody who may open this console has the e-mail address of that account. Ask an administrator."
@@ -66,7 +67,7 @@ def person_of(issuer: str, subject: str, email: str) -> Any:
     if not subject or len(subject) > _LONGEST:
         raise NotLetIn("the account has no name that can be kept", ANOTHER, person)
     try:
-        with actors.acting(actors.as_person(person)), transaction.atomic():
+        with actors.acting(_as(person)), transaction.atomic():
             account, _ = ProviderAccount.objects.get_or_create(
                 user=person, issuer=issuer, defaults={"subject": subject}
             )
@@ -95,3 +96,9 @@ def let_go(person: Any, reason: str) -> None:
     """Whatever account comes next with the person's address is theirs."""
     for account in ProviderAccount.objects.filter(user=person):
         account.delete(reason=reason)
+
+
+def _as(person: Any) -> Actor:
+    """They are about to sign in: it is they who bind the account."""
+    here = actors.current()
+    return Actor(Kind.USER, person.get_username(), str(person.pk), here.address, here.context)

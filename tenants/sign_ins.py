@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 from tenants import actors
+from tenants.actors import Actor, Kind
 from tenants.audit import AuditEvent
 from tenants.models import User
 
@@ -60,12 +61,17 @@ failures = Failures()
 
 
 def signed_in(user: User, told: Mapping[str, str] | None = None) -> None:
-    actor = actors.as_person(user)
-    AuditEvent.objects.append("user.signed_in", user, label=user.get_username(), actor=actor, context=told)
+    AuditEvent.objects.append("user.signed_in", user, label=user.get_username(), actor=_as(user), context=told)
 
 
 def signed_out(user: User) -> None:
-    AuditEvent.objects.append("user.signed_out", user, label=user.get_username(), actor=actors.as_person(user))
+    AuditEvent.objects.append("user.signed_out", user, label=user.get_username(), actor=_as(user))
+
+
+def _as(user: User) -> Actor:
+    """The one who is acting from where the current actor is."""
+    here = actors.current()
+    return Actor(Kind.USER, user.get_username(), str(user.pk), here.address, here.context)
 
 
 def _beyond(more: int) -> dict[str, int]:

@@ -43,9 +43,10 @@ def wait(username: str, address: str, now: datetime | None = None) -> timedelta 
     return _wait(_buckets(username, address), now or timezone.now())
 
 
-def wait_at(address: str, now: datetime | None = None) -> timedelta | None:
-    """The same for a try without a name, which only counts as one from that address."""
-    return _wait([_of_address(address)], now or timezone.now())
+def wait_at(address: str) -> timedelta | None:
+    """The same for a try without a name, which counts as one from that address alone."""
+    there, _ = _buckets("", address)
+    return _wait((there,), timezone.now())
 
 
 def _wait(buckets: Iterable[Bucket], now: datetime) -> timedelta | None:
@@ -57,14 +58,15 @@ def _wait(buckets: Iterable[Bucket], now: datetime) -> timedelta | None:
 
 
 def forgive(username: str, address: str) -> None:
-    """That was the right password: it does not count, and neither do the wrong ones before it."""
+    """That was all that is asked for: it does not count, and neither do the wrong ones before it."""
     _, account = _buckets(username, address)
     SignInTries.objects.filter(pk=account.digest).delete()
     forgive_at(address)
 
 
 def forgive_at(address: str) -> None:
-    there = _of_address(address)
+    """The same for the address alone: with that name, it still counts."""
+    there, _ = _buckets("", address)
     SignInTries.objects.filter(pk=there.digest, tries__gt=0).update(tries=F("tries") - 1)
 
 
@@ -83,11 +85,8 @@ def _take(bucket: Bucket, now: datetime) -> bool:
 
 def _buckets(username: str, address: str) -> tuple[Bucket, Bucket]:
     name = unicodedata.normalize("NFKC", username).casefold()[:200]
-    return _of_address(address), Bucket(_digest(f"{_place(address)} {name}"), FROM_ONE_PLACE)
-
-
-def _of_address(address: str) -> Bucket:
-    return Bucket(_digest(_place(address)), FROM_ONE_ADDRESS)
+    place = _place(address)
+    return Bucket(_digest(place), FROM_ONE_ADDRESS), Bucket(_digest(f"{place} {name}"), FROM_ONE_PLACE)
 
 
 def _place(address: str) -> str:
