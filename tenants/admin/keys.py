@@ -86,7 +86,7 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
         payloads = {"fields": [*capture.FIELDS], "description": capture.KEY_WORDS}
         if obj is None:
             you = [] if password_again.is_fresh(request) else [("You", {"fields": ["password"]})]
-            first = you if password_again.by_provider(request) else []  # it leads away, so before anything is typed
+            first = you if password_again.asks_provider(request) else []  # it leads away, so before anything is typed
             return [
                 *first,
                 (None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]}),

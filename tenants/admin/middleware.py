@@ -47,6 +47,6 @@ def _own_password_first(request: HttpRequest) -> HttpResponse | None:
     own, leave = reverse("admin:password_change"), reverse("admin:logout")
     if request.path_info in (own, leave) or not getattr(request.user, "must_change_password", False):
         return None
-    if password_again.by_provider(request):
+    if password_again.came_by_provider(request):
         return None
     return HttpResponseRedirect(own)

@@ -40,9 +40,14 @@ def note_provider(request: HttpRequest, at: float | None) -> None:
     request.session[_PROVIDER] = True
 
 
-def by_provider(request: HttpRequest) -> bool:
+def came_by_provider(request: HttpRequest) -> bool:
+    """Whether this session was opened by the provider, and no password given in it since."""
+    return bool(settings.OIDC_ISSUER and request.session.get(_PROVIDER))
+
+
+def asks_provider(request: HttpRequest) -> bool:
     """Whether the provider is to be asked about whose session this is, in place of a password."""
-    return bool(settings.OIDC_ISSUER and (settings.OIDC_ONLY or request.session.get(_PROVIDER)))
+    return came_by_provider(request) or settings.OIDC_ONLY
 
 
 def is_fresh(request: HttpRequest) -> bool:
@@ -64,7 +69,7 @@ def fit(form: Any, request: HttpRequest, needed: bool = True) -> None:
     """The form's field as this session needs it: none at all, the password, or the way to the provider and back."""
     if not needed or is_fresh(request):
         del form.fields["password"]
-    elif by_provider(request):
+    elif asks_provider(request):
         text = "You signed in a while ago. Do this first: what you typed here is not kept on the way."
         form.fields["password"] = forms.CharField(
             required=False, label="Sign in again", help_text=text, widget=ProviderLink(request)
@@ -85,7 +90,7 @@ class ProviderLink(forms.Widget):
 
 def problem(request: HttpRequest, password: Any) -> str:
     """What is wrong with the password that was given; nothing if it is right. Raises TooManyTries."""
-    if by_provider(request):
+    if asks_provider(request):
         return "Sign in again first: you did more than 15 minutes ago."
     if not password:
         return "Give your password: you signed in more than 15 minutes ago."

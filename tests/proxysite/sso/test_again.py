@@ -166,3 +166,13 @@ def test_where_it_was_turned_off_since_the_password_counts(old: Client, acme: Te
     User.objects.filter(pk=dora.pk).update(must_change_password=False)
     with override_settings(OIDC_ISSUER=""):
         assert "Your password" in old.get(ADD).content.decode()
+
+
+def test_where_passwords_are_off_none_is_asked_for(as_alice: Client, site: None, acme: Tenant) -> None:
+    """Her session is from before they were."""
+    session = as_alice.session
+    session["password_given_at"] = time.time() - HOURS
+    session.save()
+    with override_settings(OIDC_ONLY=True):
+        page = as_alice.get(ADD).content.decode()
+    assert "Sign in again with single sign-on" in page and "Your password" not in page
