@@ -46,7 +46,9 @@ class ConsoleSite(admin.AdminSite):
         self._registry = self.registered
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        own_first = getattr(request.user, "must_change_password", False) and not password_again.came_by_provider(request)
+        own_first = getattr(request.user, "must_change_password", False) and not password_again.came_by_provider(
+            request
+        )
         sso = {"single_sign_on": single_sign_on.link(request), "single_sign_on_only": settings.OIDC_ONLY}
         return {**super().each_context(request), "own_password_first": own_first, **sso}
 
