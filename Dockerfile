@@ -1,8 +1,10 @@
 # docker build -t bridge . && docker run -p 5000:5000 -e ANTHROPIC_API_KEY -v bridge-data:/data bridge
+# With single sign-on for the console (docs/sso.md): docker build --build-arg REQUIREMENTS=requirements-oidc.txt -t bridge .
 FROM python:3.11-slim AS build
 WORKDIR /app
-COPY requirements.txt .
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+ARG REQUIREMENTS=requirements.txt
+COPY requirements.txt requirements-oidc.txt ./
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --disable-pip-version-check -r "$REQUIREMENTS"
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /data bridge && install -d -o bridge -g bridge -m 0700 /data

@@ -13,13 +13,15 @@ import msgspec
 from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
-# Ours, Anthropic's, anything in an Authorization header, the addresses of second factors, passwords in database URLs.
+# Ours, Anthropic's, anything in an Authorization header, the addresses of second factors, passwords in database URLs,
+# and the codes of a provider.
 _SECRETS = re.compile(
     r"sk-bridge_(?:live|test)_[0-9A-Za-z]{8}(?P<ours>[0-9A-Za-z]*)"
     r"|sk-ant-[0-9A-Za-z_\-]+"
     r"|otpauth://\S+"
     r"|(?i:bearer|basic)\s+[^\s'\",]{8,}"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"|(?<=[?&]code=)[^&\s'\"]+"
 )
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from proxysite import environment as env
+from proxysite.sso import configured as sso
 from tenants.limits import MOST, MOST_RUNNING, Unit
 
 VERSION = "0.1.0"
@@ -234,6 +235,17 @@ SESSION_HOURS = env.integer("SESSION_HOURS", 12, 1, 720)
 SESSION_IDLE_MINUTES = env.integer("SESSION_IDLE_MINUTES", 60, 1, 43_200)
 CONSOLE_TOTP = env.choice("CONSOLE_TOTP", "optional", ["optional", "required"])
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
+
+# --- Signing in to the console through an OpenID provider (docs/sso.md); the package for it is an extra --------------
+
+OIDC_ISSUER = env.parse("OIDC_ISSUER", "", sso.ISSUER, sso.issuer)
+OIDC_CLIENT_ID = env.read("OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = env.read("OIDC_CLIENT_SECRET")
+OIDC_SCOPES = env.parse("OIDC_SCOPES", "openid email", "words, openid and email among them", sso.scopes)
+OIDC_VERIFIED_CLAIM = env.read("OIDC_VERIFIED_CLAIM", "email_verified")
+OIDC_ONLY = env.flag("OIDC_ONLY")
+sso.check(OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, PUBLIC_URL, OIDC_ONLY)
+
 DEFAULT_EXCEPTION_REPORTER_FILTER = "proxysite.logs.NoFrameVariables"
 
 REST_FRAMEWORK = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from proxysite.landing import landing
 
@@ -11,6 +12,8 @@ urlpatterns = [
     path("", landing, name="landing"),
     path("admin/", admin.site.urls),
 ]
+if settings.OIDC_ISSUER:  # before the console's own, which takes whatever begins like it
+    urlpatterns.insert(0, path("admin/sso/", include("proxysite.sso.urls")))
 
 handler400 = "proxysite.landing.bad_request"
 handler403 = "proxysite.landing.forbidden"

@@ -22,6 +22,7 @@ from tenants.limits import Limit
 from tenants.memberships import Membership
 from tenants.payloads import Payload
 from tenants.pricing import ModelPrice
+from tenants.provider_accounts import ProviderAccount
 from tenants.records import MODES, RECORD_COLUMNS, RequestRecord
 from tenants.recovery_codes import RecoveryCode
 from tenants.replays import Replay
@@ -188,6 +189,6 @@ class Tenant(Limited, Capturing, GateModel):
 __all__ = [
     "MODES", "RECORD_COLUMNS", "Alert", "ApiKey", "AuditEvent", "Budget", "BudgetWindow", "Hold", "Holder",
     "Installation", "Issued", "KeptThinking", "KeySecret", "Membership", "ModelAlias", "ModelPrice", "Payload",
-    "RecoveryCode", "Replay", "RequestRecord", "SecondFactor", "SignInTries", "Tenant", "UpstreamCredential",
-    "UsageDay", "User",
+    "ProviderAccount", "RecoveryCode", "Replay", "RequestRecord", "SecondFactor", "SignInTries", "Tenant",
+    "UpstreamCredential", "UsageDay", "User",
 ]  # fmt: skip

@@ -301,9 +301,9 @@ def audit_name(obj: Model) -> str:
 
 def with_pages(events: QuerySet[AuditEvent], kinds: Sequence[str]) -> QuerySet[AuditEvent]:
     """The events with `has_page`: whether each is about something of these kinds that is still there."""
-    known = Q(object_type__in=kinds) & ~Q(object_id="")
+    known: Any = Q(object_type__in=kinds) & ~Q(object_id="")
     for kind, model in _DELETABLE.items():  # of which there are few
-        there = model.objects.annotate(text=Cast("pk", CharField())).filter(text=OuterRef("object_id"))
+        there = model._default_manager.annotate(text=Cast("pk", CharField())).filter(text=OuterRef("object_id"))
         known &= ~Q(object_type=kind) | Exists(there)
     return events.annotate(has_page=ExpressionWrapper(known, output_field=BooleanField()))
 

@@ -64,9 +64,10 @@ def signed_in(user: User, told: Mapping[str, str] | None = None) -> None:
     AuditEvent.objects.append("user.signed_in", user, label=user.get_username(), actor=_as(user), context=told)
 
 
-def code_asked(user: User) -> None:
-    """The password was right. Who reads this of themselves, and it was not they, has lost it."""
-    AuditEvent.objects.append("user.code_asked", user, label=user.get_username())
+def code_asked(user: User, told: Mapping[str, str] | None = None) -> None:
+    """The password was right, or the provider let them in. Who reads this of themselves, and it was not they, has lost
+    the first factor."""
+    AuditEvent.objects.append("user.code_asked", user, label=user.get_username(), context=told)
 
 
 def signed_out(user: User) -> None:

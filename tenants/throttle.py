@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -39,8 +40,17 @@ class SignInTries(models.Model):
 
 def wait(username: str, address: str, now: datetime | None = None) -> timedelta | None:
     """Counts a try. None: it may be made. Otherwise how long to wait; it must not be looked at."""
-    now = now or timezone.now()
-    for bucket in _buckets(username, address):
+    return _wait(_buckets(username, address), now or timezone.now())
+
+
+def wait_at(address: str) -> timedelta | None:
+    """The same for a try without a name, which counts as one from that address alone."""
+    there, _ = _buckets("", address)
+    return _wait((there,), timezone.now())
+
+
+def _wait(buckets: Iterable[Bucket], now: datetime) -> timedelta | None:
+    for bucket in buckets:
         if not _take(bucket, now):
             row = SignInTries.objects.filter(pk=bucket.digest).first()
             return max(row.began_at + WINDOW - now, timedelta(seconds=1)) if row else timedelta(seconds=1)

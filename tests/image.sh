@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the Dockerfile's steps in an empty folder, for machines without a container engine: what it copies must be enough
-# to serve. Usage: tests/image.sh [PORT]
+# to serve. Usage: tests/image.sh [PORT]; with REQUIREMENTS=requirements-oidc.txt as with that build argument.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 port=${1:-5099}
@@ -9,11 +9,11 @@ trap 'kill "${server:-}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "
 
 mkdir "$root/app" "$root/data"
 # Exactly the COPY lines, so that a forgotten file is missed here too.
-sed -n 's/^COPY \(requirements.txt\|manage.py LICENSE\|proxysite\|bridge\|tenants\) .*/\1/p' Dockerfile | while read -r names; do
+sed -n 's/^COPY \(requirements.txt requirements-oidc.txt\|manage.py LICENSE\|proxysite\|bridge\|tenants\) .*/\1/p' Dockerfile | while read -r names; do
   for name in $names; do cp -r "$name" "$root/app/$name"; done
 done
 python3 -m venv "$root/venv"
-"$root/venv/bin/pip" install --quiet --no-cache-dir --disable-pip-version-check -r "$root/app/requirements.txt"
+"$root/venv/bin/pip" install --quiet --no-cache-dir --disable-pip-version-check -r "$root/app/${REQUIREMENTS:-requirements.txt}"
 cd "$root/app"
 "$root/venv/bin/python" -m compileall -q proxysite bridge tenants
 

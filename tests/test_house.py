@@ -67,9 +67,16 @@ def test_dialects_are_pure(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_only_the_upstream_the_sandbox_and_the_sender_of_alerts_speak_http(path: Path) -> None:
-    if not name(path).startswith(("bridge/upstream", "bridge/sandbox", "tenants/alert_sender")):
+def test_only_the_upstream_the_sandbox_the_sender_of_alerts_and_single_sign_on_speak_http(path: Path) -> None:
+    speak = ("bridge/upstream", "bridge/sandbox", "tenants/alert_sender", "proxysite/sso/provider")
+    if not name(path).startswith(speak):
         assert not roots(path) & HTTP_CLIENTS
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_the_extra_for_single_sign_on_is_imported_by_nothing_else(path: Path) -> None:
+    if not name(path).startswith("proxysite/sso/"):
+        assert not roots(path) & {"mozilla_django_oidc", "jwt"}
 
 
 @pytest.mark.parametrize("path", files("bridge/views.py"), ids=name)

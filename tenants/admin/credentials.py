@@ -59,8 +59,7 @@ class CredentialForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.request = request
         self.fields["password"].help_text = "You signed in a while ago: this needs it again."
-        if password_again.is_fresh(request):
-            del self.fields["password"]
+        password_again.fit(self, request)
 
     def clean_secret(self) -> str:
         try:

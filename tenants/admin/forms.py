@@ -169,8 +169,7 @@ class IssueForm(KeyForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if password_again.is_fresh(self.request):
-            del self.fields["password"]
+        password_again.fit(self, self.request)
 
     def clean(self) -> dict[str, Any]:
         """Raises TooManyTries."""

@@ -86,7 +86,9 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
         payloads = {"fields": [*capture.FIELDS], "description": capture.KEY_WORDS}
         if obj is None:
             you = [] if password_again.is_fresh(request) else [("You", {"fields": ["password"]})]
+            first = you if password_again.asks_provider(request) else []  # it leads away, so before anything is typed
             return [
+                *first,
                 (None, {"fields": ["tenant", "name", "note", "mode", "issue_id"]}),
                 rights,
                 ("Limits", {"fields": [*LIMIT_FIELDS]}),
@@ -95,7 +97,7 @@ class ApiKeyAdmin(WithUsage[ApiKey], LimitsShown, RotationAdmin):
                     "More: payloads, Idempotency-Key",
                     {**payloads, "fields": [*capture.FIELDS, "idempotent"], "classes": ["collapse"]},
                 ),
-                *you,
+                *(() if first else you),
             ]
         ended = ["revocation"] if obj.revoked_at else []
         facts = ["budgets", "tenant_name", "mode_name", "state", "secrets", "last_used", "issued", *ended]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from tenants.admin import second_factor
+from tenants.admin import password_again, second_factor
 
 # The console shows what strangers wrote and issues keys: nothing runs or loads here that we did not ship.
 POLICY = (
@@ -60,6 +60,12 @@ def first_step(request: HttpRequest) -> str:
     """
     if second_factor.is_due(request):
         return CODE
-    if getattr(request.user, "must_change_password", False):
+    if own_password_first(request):
         return "admin:password_change"
     return "admin:second_factor" if second_factor.is_missing(request) else ""
+
+
+def own_password_first(request: HttpRequest) -> bool:
+    """Whether they still have the password that they were given, and used it."""
+    given = getattr(request.user, "must_change_password", False)
+    return given and not password_again.came_by_provider(request)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.forms import AdminUserCreationForm, UserCreationForm
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,7 +17,9 @@ from django.utils.safestring import SafeString
 from tenants.admin import lost_factor, shown
 from tenants.admin.forms import GivenPasswordForm
 from tenants.admin.lost_factor import LostFactorAdmin
+from tenants.admin.verbs import Verb, VerbAdmin
 from tenants.models import Membership, User
+from tenants.provider_accounts import let_go
 from tenants.roles import Role
 
 # Importing UserAdmin registered it; roles come with a page of their own.
@@ -32,6 +35,16 @@ WORDS = {  # label and help, in place of Django's
     "must_change_password": ("Must choose a new password", "Before anything else, at the next sign-in."),
     "user_permissions": ("Permissions", "On the whole site, beside what the role gives."),
 }
+
+
+LET_GO: Verb[User] = Verb(
+    name="let-go-of-account",
+    title="Let go of someone's account at the provider",
+    warning="Whichever account with their e-mail address comes next through single sign-on is theirs from then on.",
+    past="Let go of the account at the provider",
+    act=lambda person, reason, by: let_go(person, reason),
+    applies=lambda person: person.provider_accounts.exists(),
+)
 
 
 class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -58,9 +71,10 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(User)
-class PersonAdmin(LostFactorAdmin, UserAdmin):  # type: ignore[type-arg]
+class PersonAdmin(LostFactorAdmin, VerbAdmin[User], UserAdmin):  # type: ignore[type-arg]
     section = "People"
     add_title = "Add a person"
+    verbs = (LET_GO,)
     add_form = UserCreationForm
     add_form_template = None
     change_password_form = GivenPasswordForm
@@ -81,6 +95,18 @@ class PersonAdmin(LostFactorAdmin, UserAdmin):  # type: ignore[type-arg]
         (None, {"fields": ("username", "email", "password1", "password2")}),
         ("Access", {"fields": ("role", "is_staff", "must_change_password")}),
     )
+
+    # Where there is single sign-on, someone may have no password at all.
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        without = {"form": AdminUserCreationForm} if obj is None and settings.OIDC_ISSUER else {}
+        return super().get_form(request, obj, change=change, **{**without, **kwargs})
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        (head, who), *rest = super().get_fieldsets(request, obj)
+        if obj is not None or not settings.OIDC_ISSUER:
+            return [(head, who), *rest]
+        return [(head, {**who, "fields": ("username", "email", "usable_password", "password1", "password2")}), *rest]
 
     # Only an administrator hands out power, or touches another administrator: a password set is an account taken.
 

@@ -60,8 +60,7 @@ class RotateForm(forms.Form):
     def __init__(self, request: HttpRequest, row: ApiKey, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request = request
-        if row.mode != "live" or password_again.is_fresh(request):
-            del self.fields["password"]
+        password_again.fit(self, request, needed=row.mode == "live")
 
     def clean_until(self) -> datetime | None:
         until: datetime | None = self.cleaned_data["until"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from django import forms
@@ -10,7 +9,6 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from tenants.admin import password_again
-from tenants.models import User
 
 WRONG = "That is not what your app shows now. Wait for the next code, and look at the clock of your phone."
 
@@ -35,7 +33,8 @@ class CodeForm(forms.Form):
 
 
 class AgainForm(forms.Form):
-    """Asks for the password again: always, or only of whoever gave it some time ago."""
+    """Asks for the password again: always, or only of whoever gave it some time ago. Who came by single sign-on is
+    sent there again, after some time."""
 
     always = False
 
@@ -45,23 +44,14 @@ class AgainForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.request = request
         self.fields["password"].help_text = "This needs it again."
-        has_one = isinstance(request.user, User) and request.user.has_usable_password()
-        if not has_one or (password_again.is_fresh(request) and not self.always):
-            del self.fields["password"]
+        if not self.always or password_again.asks_provider(request):
+            password_again.fit(self, request)
 
     def clean_password(self) -> str:
         """Raises TooManyTries."""
         if problem := password_again.problem(self.request, self.cleaned_data["password"]):
             raise ValidationError(problem)
         return ""
-
-    def clean(self) -> dict[str, Any]:
-        """Someone without a password (another site signs them in) has to have come in just now."""
-        lately = time.time() - self.request.session.get("began_at", 0) < password_again.FRESH_SECONDS
-        just_now = password_again.is_fresh(self.request) or (lately and not self.always)
-        if "password" not in self.fields and not just_now:
-            raise ValidationError("You signed in a while ago: sign out, sign in, then do it.")
-        return self.cleaned_data
 
 
 class EnrolForm(AgainForm):

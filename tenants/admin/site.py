@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseRedirect
@@ -15,7 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
 from tenants import actors, reports
-from tenants.admin import password_again
+from tenants.admin import password_again, single_sign_on
 
 # The navigation, in the users' words: each section, the models behind it and what their own lists are called.
 SECTIONS = {
@@ -66,7 +67,8 @@ class ConsoleSite(admin.AdminSite):
         """`opened`: nothing has to be done before the console opens, so that its sections are shown."""
         from tenants.admin import middleware
 
-        return {**super().each_context(request), "opened": not middleware.first_step(request)}
+        sso = {"single_sign_on": single_sign_on.link(request), "single_sign_on_only": settings.OIDC_ONLY}
+        return {**super().each_context(request), "opened": not middleware.first_step(request), **sso}
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """One group per section, whichever app its models live in; a model without a section comes last."""
@@ -117,6 +119,10 @@ class ConsoleSite(admin.AdminSite):
             if too_soon := throttle.wait(name, address):
                 sign_ins.failures.tell(name)
                 return self._come_back(request, too_soon)
+            if settings.OIDC_ONLY:
+                sign_ins.failures.tell(name, told={"why": "no password signs in here"})
+                messages.error(request, "No password signs in here: use single sign-on.")
+                return HttpResponseRedirect(request.get_full_path())
         with transaction.atomic():
             response = super().login(request, extra_context)
             if request.method == "POST" and response.status_code == 302:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
@@ -135,6 +135,15 @@ def test_a_payload_shuts_nobody_out(page: Page, site: str, shoot: Shoot) -> None
     page.get_by_role("button", name="Open the payload").click()
     page.locator("details summary").last.click()
     assert axe.violations(page) == []
+
+
+def test_single_sign_on_shuts_nobody_out(page: Page, live_server: Any) -> None:
+    on = {"OIDC_ISSUER": "https://idp.example.com", "ROOT_URLCONF": "tests.proxysite.sso.addresses"}
+    for only in (False, True):
+        with override_settings(OIDC_ONLY=only, **on):
+            page.goto(f"{live_server.url}/admin/login/")
+            expect(page.get_by_role("link", name="Sign in with single sign-on")).to_be_visible()
+            assert axe.violations(page) == []
 
 
 def test_signing_in_shuts_nobody_out(page: Page, live_server: Any) -> None:

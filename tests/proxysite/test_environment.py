@@ -59,6 +59,13 @@ def test_every_variable_is_documented_and_no_other(document: str) -> None:
             {"DATABASE_URL": "nonsense", **BROUGHT},
             "DATABASE_URL is not valid: it accepts postgres://",
         ),
+        (
+            {"OIDC_ISSUER": "http://idp.example.com"},
+            "OIDC_ISSUER='http://idp.example.com' is not valid: it accepts https",
+        ),
+        ({"OIDC_SCOPES": "openid profile"}, "it accepts words, openid and email among them."),
+        ({"OIDC_ONLY": "on"}, "OIDC_ONLY is on, but OIDC_ISSUER is not set"),
+        ({"OIDC_ISSUER": "https://idp.example.com"}, "OIDC_CLIENT_ID is not set: OIDC_ISSUER needs it"),
         ({"ANTHROPIC_API_KEY_FILE": "/nowhere/at/all"}, "ANTHROPIC_API_KEY"),
         ({"DATA_DIR": "/proc/nowhere"}, "DATA_DIR=/proc/nowhere cannot be written"),
     ],

@@ -55,6 +55,11 @@ def test_a_line_is_one_json_object() -> None:
     assert (line["message"], line["level"], line["request_id"]) == ("hello\nworld", "error", "r")
 
 
+def test_a_providers_code_in_an_address_is_removed() -> None:
+    told = redact("<ASGIRequest: GET '/admin/sso/callback/?state=abc&code=4%2F0Ab-c_d&iss=https%3A'>")
+    assert "4%2F0Ab" not in told and "state=abc" in told and "iss=https" in told
+
+
 def test_plain_text_is_left_alone() -> None:
     assert redact("sk-bridge is a prefix, basic facts too") == "sk-bridge is a prefix, basic facts too"
 

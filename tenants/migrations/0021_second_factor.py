@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0019_capture'),
+        ('tenants', '0020_provider_account'),
     ]
 
     operations = [
