@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import Error, connection
 
 from tenants import payload_retention, retention, seals
@@ -41,6 +42,7 @@ class Nightly:
         try:
             if self._stopping.is_set() or not Installation.claim_pruning((now - timedelta(hours=HOUR)).date()):
                 return None
+            SessionStore.clear_expired()
             sealed = seals.seal_due(now, stop=self._stopping.is_set)
             payloads = payload_retention.prune(settings.RETENTION_DAYS, now=now, stop=self._stopping.is_set)
             pruned = retention.prune(settings.RETENTION_DAYS, now=now, stop=self._stopping.is_set)

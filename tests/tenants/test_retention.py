@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.test import override_settings
+from django.utils import timezone
 
 from tenants import partitions, retention
 from tenants.models import ApiKey, Installation, RequestRecord, Tenant, UsageDay
@@ -217,6 +219,14 @@ def test_of_all_workers_one_prunes_each_night_after_the_hour(acme: Tenant, recor
         assert workers[1].look(before) is None
         pruned = workers[1].look(after)
     assert pruned is not None and pruned.total == 1
+
+
+def test_sessions_that_are_over_go_with_the_night(acme: Tenant) -> None:
+    Installation.objects.get_or_create(pk=1)
+    for key, left in {"over": -1, "open": 60}.items():
+        Session.objects.create(session_key=key, expire_date=timezone.now() + timedelta(seconds=left))
+    Nightly().look(NOW)
+    assert [session.pk for session in Session.objects.all()] == ["open"]
 
 
 def test_a_night_without_a_database_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
