@@ -235,9 +235,10 @@ class Client:
 
 
 def hang_up_hard(writer: asyncio.StreamWriter) -> None:
-    """Makes the end of the connection a reset."""
-    linger = struct.pack("ii", 1, 0)  # on, for no time
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    """Makes the end of the connection a reset, if the other side has not ended it already."""
+    if not writer.is_closing():
+        linger = struct.pack("ii", 1, 0)  # on, for no time: the kernel resets instead of closing
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     writer.transport.abort()
 
 

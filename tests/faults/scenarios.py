@@ -7,13 +7,13 @@ import gzip
 import json
 import math
 import re
-import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
+
+from tests.faults.load import hang_up_hard
 
 Json = dict[str, Any]
 Play = Callable[..., Awaitable[None]]
@@ -148,9 +148,7 @@ class Exchange:
     async def rst(self) -> None:
         await asyncio.sleep(0.05)  # a reset overtakes what the client has not read yet
         self.ended("aborted")
-        linger = struct.pack("ii", 1, 0)  # on, for no time: the kernel resets instead of closing
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.writer.transport.abort()
+        hang_up_hard(self.writer)
 
     async def silence(self) -> None:
         await asyncio.get_running_loop().create_future()
