@@ -75,7 +75,7 @@ def volume(count: int, rounds: int, leeway: int = 1, postgresql: bool = False) -
         subprocess.run(command, cwd=REPO, env=server.env, check=True, capture_output=True, timeout=SEED_SECONDS)
         report = measured(server, rounds, count, leeway)
         report.ran = f"{count:,} requests on {'PostgreSQL' if postgresql else 'SQLite'}, {report.ran}"
-        report.told("to seed them", f"{time.monotonic() - started:.0f} s")
+        report.told("all of it, with making the requests", f"{time.monotonic() - started:.0f} s")
         return report
 
 
