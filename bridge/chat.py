@@ -51,12 +51,16 @@ class ChatTold:
     def __init__(self, reading: chat.Reading, tally: Tally, created: int, rewriters: list[list[Rewriter]]) -> None:
         self._reading, self._tally, self._created, self._rewriters = reading, tally, created, rewriters
         self._streams: dict[int, ChatStream | CompletionStream] = {}
+        self._plain = not any(rewriters)
         self.done = False
         self.message_id = ""
         self.stop_reason: str | None = None
 
     def feed(self, events: list[Event], frames: list[Frame]) -> bytes:
-        out = [self._told(made) for event in events for made in through(self._rewriters[event.choice], [event])]
+        if self._plain:
+            out = [self._told(event) for event in events]
+        else:
+            out = [self._told(made) for event in events for made in through(self._rewriters[event.choice], [event])]
         if self.done and len(self._rewriters) > 1:
             out.append(self._streams[0].end())
         return b"".join(out)

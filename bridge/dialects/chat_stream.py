@@ -44,6 +44,7 @@ class ChatStream:
         self._shape = shape
         self._before = b""  # everything of a chunk up to its delta, made once per answer
         self._after = b""
+        self._text_before = self._text_after = b""  # and of a chunk of text
         self._usage_before = b""
         self._stop_reason: str | None = None
         self._refusal: str | None = None
@@ -97,7 +98,7 @@ class ChatStream:
             if not delta.text or kind != "text":
                 return b""
             self._extras.text(delta.text)
-            return self._chunk(b'{"content":' + _encode(delta.text) + b"}")
+            return self._text_before + _encode(delta.text) + self._text_after
         if delta.type == "input_json_delta":
             return self._chunks(self._calls.arguments(index, delta.partial_json)) if delta.partial_json else b""
         self._extras.delta(index, delta)
@@ -113,7 +114,7 @@ class ChatStream:
         text = block.get("text")
         if block.get("type") == "text" and isinstance(text, str) and text:
             self._extras.text(text)
-            return self._chunk(b'{"content":' + _encode(text) + b"}")
+            return self._text_before + _encode(text) + self._text_after
         return b""
 
     def _begin(self, head: chat_answer.Heading, service_tier: str) -> None:
@@ -121,6 +122,7 @@ class ChatStream:
         tail = b',"service_tier":' + _encode(chat_answer.tier(service_tier)) + b',"system_fingerprint":null'
         self._before = b"data: " + _encode(fields)[:-1] + b',"choices":[{"index":%d,"delta":' % self._index
         self._after = tail + (b',"usage":null}\n\n' if self._include_usage else b"}\n\n")
+        self._text_before, self._text_after = self._before + b'{"content":', self._chunk(b"}")[len(self._before) :]
         self._usage_before = b"data: " + _encode(fields)[:-1] + b',"choices":[]' + tail + b',"usage":'
 
     def _chunk(self, delta: bytes, finish: bytes = b"null") -> bytes:
