@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from django.contrib.auth import get_user_model
 from django.db import models, transaction
 
 from tenants import audit
@@ -88,6 +89,18 @@ class Audited(models.Model):
         kind = cls.audit_name or str(cls._meta.model_name)
         tenant = row["pk"] if kind == "tenant" else row.get("tenant_id")
         return {"kind": kind, "id": row["pk"], "label": _label(row), "tenant_id": tenant}
+
+
+class AuditedOfPerson(Audited):
+    """A part of a person, its `user`."""
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def audit_subject(cls, row: Row) -> Mapping[str, Any]:
+        name = get_user_model()._base_manager.filter(pk=row["user_id"]).values_list("username", flat=True).first()
+        return {"kind": "user", "id": row["user_id"], "label": name or "", "tenant_id": row.get("tenant_id")}
 
 
 def tell(model: type[Any], before: Row | None, after: Row | None, action: str = "", reason: str = "") -> None:

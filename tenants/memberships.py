@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from django.contrib.auth import get_user_model
 from django.db import models
 
-from tenants.audited import Audited
+from tenants.audited import AuditedOfPerson
 from tenants.roles import TENANT_ROLES
 
 
-class Membership(Audited):
+class Membership(AuditedOfPerson):
     """What someone may do at one tenant. Who has a role on the whole site needs none."""
 
     audit_part = "membership"
@@ -27,8 +23,3 @@ class Membership(Audited):
 
     def __str__(self) -> str:
         return f"{self.get_role_display()} of {self.tenant}"
-
-    @classmethod
-    def audit_subject(cls, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = get_user_model()._base_manager.filter(pk=row["user_id"]).values_list("username", flat=True).first()
-        return {"kind": "user", "id": row["user_id"], "label": name or "", "tenant_id": row["tenant_id"]}

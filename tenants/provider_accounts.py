@@ -6,7 +6,6 @@ cannot. So both have to fit: the address, and the account that came with it firs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -15,7 +14,7 @@ from django.utils import timezone
 
 from tenants import actors
 from tenants.actors import Actor, Kind
-from tenants.audited import Audited
+from tenants.audited import AuditedOfPerson
 
 NOBODY = "Nobody who may open this console has the e-mail address of that account. Ask an administrator."
 ANOTHER = "That is not the account that was used here first. An administrator can let go of the first one (People)."
@@ -30,7 +29,7 @@ class NotLetIn(Exception):
         self.why, self.said, self.person = why, said, person
 
 
-class ProviderAccount(Audited):
+class ProviderAccount(AuditedOfPerson):
     """The account that a person came with first. There is one for each provider there ever was."""
 
     audit_part = "provider_account"
@@ -49,11 +48,6 @@ class ProviderAccount(Audited):
 
     def __str__(self) -> str:
         return f"{self.subject} at {self.issuer}"
-
-    @classmethod
-    def audit_subject(cls, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = get_user_model()._base_manager.filter(pk=row["user_id"]).values_list("username", flat=True).first()
-        return {"kind": "user", "id": row["user_id"], "label": name or ""}
 
 
 def is_same(one: str, other: str) -> bool:

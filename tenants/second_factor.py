@@ -10,20 +10,18 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlencode
 
 import django_otp
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import models, transaction
 from django_otp.models import Device, DeviceManager, ThrottlingMixin, TimestampMixin
 from django_otp.oath import TOTP
 
 from tenants import audit
-from tenants.audited import Audited, AuditedQuerySet
+from tenants.audited import AuditedOfPerson, AuditedQuerySet
 from tenants.encryption import Box, Unreadable
 
 if TYPE_CHECKING:
@@ -62,11 +60,11 @@ class SecondFactorQuerySet(AuditedQuerySet):
             return factor, factor.recovery_codes.make(factor)
 
 
-class SecondFactor(Audited, ThrottlingMixin, TimestampMixin, Device):  # type: ignore[misc]
+class SecondFactor(AuditedOfPerson, ThrottlingMixin, TimestampMixin, Device):  # type: ignore[misc]
     """Somebody's app. Whoever has a row has confirmed it with a code; one code is good for one sign-in."""
 
     audit_part = "second_factor"
-    audit_ignored = Audited.audit_ignored | {
+    audit_ignored = AuditedOfPerson.audit_ignored | {
         "name", "confirmed", "created_at", "last_step", "throttling_failure_timestamp", "throttling_failure_count",
     }  # fmt: skip
 
@@ -82,11 +80,6 @@ class SecondFactor(Audited, ThrottlingMixin, TimestampMixin, Device):  # type: i
 
     def __str__(self) -> str:
         return f"second factor of person {self.user_id}"
-
-    @classmethod
-    def audit_subject(cls, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = get_user_model()._base_manager.filter(pk=row["user_id"]).values_list("username", flat=True).first()
-        return {"kind": "user", "id": row["user_id"], "label": name or ""}
 
     def accept(self, text: str) -> str:
         """What was given, a "code" or a "recovery code", if it is right; it is used up then. Nothing if it is wrong."""

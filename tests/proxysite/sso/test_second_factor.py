@@ -33,6 +33,15 @@ def old(sign_in: SignIn, provider: FakeProvider) -> None:
     sign_in()
 
 
+@pytest.fixture
+def long_in(sign_in: SignIn, provider: FakeProvider, client: Client, dora: User) -> Client:
+    """Dora has a factor, and is in since this morning."""
+    enrol(dora)
+    old(sign_in, provider)
+    give(client, code())
+    return client
+
+
 def offered(page: HttpResponse) -> str:
     """The code of the secret that the page shows."""
     found = re.search(r"(?:[A-Z2-7]{4} ){7}[A-Z2-7]{4}", page.content.decode())
@@ -75,27 +84,19 @@ def test_in_an_old_session_the_provider_is_asked_again_before_one_is_set_up(
     assert b"Sign in again first" in answer.content and not SecondFactor.objects.exists()
 
 
-def test_and_before_one_is_removed_or_its_codes_are_made_anew(
-    sign_in: SignIn, provider: FakeProvider, client: Client, dora: User
-) -> None:
-    enrol(dora)
-    old(sign_in, provider)
-    give(client, code())
+def test_and_before_one_is_removed_or_its_codes_are_made_anew(long_in: Client) -> None:
     for page in (REMOVE, RENEW):
-        assert AGAIN.search(client.get(page).content.decode())
-        assert b"Sign in again first" in client.post(page, {"password": "correct horse battery"}).content
+        assert AGAIN.search(long_in.get(page).content.decode())
+        assert b"Sign in again first" in long_in.post(page, {"password": "correct horse battery"}).content
     assert SecondFactor.objects.exists()
 
 
 def test_coming_back_from_the_provider_in_an_open_session_asks_for_no_second_code(
-    sign_in: SignIn, provider: FakeProvider, client: Client, dora: User
+    sign_in: SignIn, provider: FakeProvider, long_in: Client
 ) -> None:
-    enrol(dora)
-    old(sign_in, provider)
-    give(client, code())
     provider.claims = {}
     sign_in(again="yes", next=REMOVE)
-    assert client.get(REMOVE).status_code == 200
-    client.post(REMOVE)
+    assert long_in.get(REMOVE).status_code == 200
+    long_in.post(REMOVE)
     assert not SecondFactor.objects.exists()
     assert [action for action, _, _ in trail()] == ["user.signed_in", "user.signed_in"]
