@@ -48,6 +48,12 @@ def acting(actor: Actor) -> Iterator[Actor]:
         _actor.reset(token)
 
 
+def somebody(name: str = "", id: object = "") -> Actor:
+    """A person, or someone unknown, acting from where the current actor is."""
+    here = current()
+    return Actor(Kind.USER, name, str(id), here.address, here.context)
+
+
 def of_command(words: list[str]) -> Actor:
     """Who runs a management command; only the command's name is kept: what follows it may be a key."""
     try:

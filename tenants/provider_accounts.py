@@ -13,7 +13,6 @@ from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from tenants import actors
-from tenants.actors import Actor, Kind
 from tenants.audited import AuditedOfPerson
 
 NOBODY = "Nobody who may open this console has the e-mail address of that account. Ask an administrator."
@@ -60,8 +59,9 @@ def person_of(issuer: str, subject: str, email: str) -> Any:
     person = _by_email(email)
     if not subject or len(subject) > _LONGEST:
         raise NotLetIn("the account has no name that can be kept", ANOTHER, person)
+    themselves = actors.somebody(person.get_username(), person.pk)  # they are about to sign in, and bind it
     try:
-        with actors.acting(_as(person)), transaction.atomic():
+        with actors.acting(themselves), transaction.atomic():
             account, _ = ProviderAccount.objects.get_or_create(
                 user=person, issuer=issuer, defaults={"subject": subject}
             )
@@ -90,9 +90,3 @@ def let_go(person: Any, reason: str) -> None:
     """Whatever account comes next with the person's address is theirs."""
     for account in ProviderAccount.objects.filter(user=person):
         account.delete(reason=reason)
-
-
-def _as(person: Any) -> Actor:
-    """They are about to sign in: it is they who bind the account."""
-    here = actors.current()
-    return Actor(Kind.USER, person.get_username(), str(person.pk), here.address, here.context)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from tenants import actors
-from tenants.actors import Actor, Kind
+from tenants.actors import Actor
 from tenants.audit import AuditEvent
 from tenants.models import User
 
@@ -75,9 +75,7 @@ def signed_out(user: User) -> None:
 
 
 def _as(user: User) -> Actor:
-    """The one who is acting from where the current actor is."""
-    here = actors.current()
-    return Actor(Kind.USER, user.get_username(), str(user.pk), here.address, here.context)
+    return actors.somebody(user.get_username(), user.pk)
 
 
 def _beyond(more: int) -> dict[str, int]:

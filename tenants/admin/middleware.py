@@ -60,12 +60,12 @@ def first_step(request: HttpRequest) -> str:
     """
     if second_factor.is_due(request):
         return CODE
-    if own_password_first(request):
+    if _own_password_first(request):
         return "admin:password_change"
     return "admin:second_factor" if second_factor.is_missing(request) else ""
 
 
-def own_password_first(request: HttpRequest) -> bool:
+def _own_password_first(request: HttpRequest) -> bool:
     """Whether they still have the password that they were given, and used it."""
     given = getattr(request.user, "must_change_password", False)
     return given and not password_again.came_by_provider(request)

@@ -18,7 +18,6 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from tenants import actors, sign_ins, throttle
-from tenants.actors import Actor, Kind
 from tenants.models import SecondFactor, User
 
 CODE_SECONDS = 15 * 60  # to give the code in, after the password
@@ -115,8 +114,7 @@ def words(wait: timedelta) -> str:
 
 def _tell_failure(name: str) -> None:
     """By someone who has not proved that they are who the session says."""
-    here = actors.current()
-    with actors.acting(Actor(Kind.USER, "", "", here.address, here.context)):
+    with actors.acting(actors.somebody()):
         sign_ins.failures.tell(name, told={"step": "second factor"})
 
 
