@@ -97,6 +97,15 @@ class ConsoleAdmin(ScopedAdmin[M]):
         """The address of a row's own page."""
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=(row.pk,))
 
+    def row_to_change(self, request: HttpRequest, object_id: str) -> M:
+        """The row that a page of its own is to change. Raises PermissionDenied, or Http404 where there is none."""
+        row: M | None = self.get_object(request, unquote(object_id))
+        if not self.has_change_permission(request, row):
+            raise PermissionDenied
+        if row is None:
+            raise Http404
+        return row
+
     def render_change_form(
         self,
         request: HttpRequest,

@@ -6,11 +6,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin.utils import unquote
 from django.contrib.auth import logout
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -81,11 +80,7 @@ class CredentialAdmin(VerbAdmin[Tenant]):
         return [path("<path:object_id>/anthropic-key/", view, name="tenants_tenant_anthropic-key"), *super().get_urls()]
 
     def credential_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        tenant = self.get_object(request, unquote(object_id))
-        if not self.has_change_permission(request, tenant):
-            raise PermissionDenied
-        if tenant is None:
-            raise Http404
+        tenant = self.row_to_change(request, object_id)
         back = self.page_of(tenant)
         form = CredentialForm(request, request.POST if request.method == "POST" else None)
         try:

@@ -6,8 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
@@ -40,11 +39,7 @@ class LostFactorAdmin(ConsoleAdmin[User]):
 
     @method_decorator(sensitive_post_parameters())
     def lost_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        person = self.get_object(request, unquote(object_id))
-        if not self.has_change_permission(request, person):
-            raise PermissionDenied
-        if person is None:
-            raise Http404
+        person = self.row_to_change(request, object_id)
         if person == request.user:  # on a page of its own, which always asks for the password
             return HttpResponseRedirect(reverse("admin:second_factor_remove"))
         if person.factor is None:

@@ -10,9 +10,9 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import logout
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
@@ -97,11 +97,7 @@ class RotationAdmin(VerbAdmin[ApiKey]):
         return super().change_view(request, object_id, form_url, {"can_rotate": may, **(extra_context or {})})
 
     def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self.get_object(request, unquote(object_id))
-        if not self.has_change_permission(request, row):
-            raise PermissionDenied
-        if row is None:
-            raise Http404
+        row = self.row_to_change(request, object_id)
         newest = row.secrets.first()
         form = RotateForm(
             request,

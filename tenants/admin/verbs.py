@@ -13,8 +13,7 @@ from typing import Any, Generic
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
@@ -66,11 +65,7 @@ class VerbAdmin(ConsoleAdmin[M]):
         return super().change_view(request, object_id, form_url, {"verbs": possible, **(extra_context or {})})
 
     def verb_view(self, request: HttpRequest, object_id: str, verb: Verb[M]) -> HttpResponse:
-        row = self.get_object(request, unquote(object_id))
-        if not self.has_change_permission(request, row):
-            raise PermissionDenied
-        if row is None:
-            raise Http404
+        row = self.row_to_change(request, object_id)
         back = self.page_of(row)
         if not verb.applies(row):
             self.message_user(request, f"{row} has that state already.", messages.INFO)
