@@ -57,10 +57,9 @@ class ChatTold:
         self.stop_reason: str | None = None
 
     def feed(self, events: list[Event], frames: list[Frame]) -> bytes:
-        if self._plain:
-            out = [self._told(event) for event in events]
-        else:
-            out = [self._told(made) for event in events for made in through(self._rewriters[event.choice], [event])]
+        if not self._plain:
+            events = [made for event in events for made in through(self._rewriters[event.choice], [event])]
+        out = list(map(self._told, events))
         if self.done and len(self._rewriters) > 1:
             out.append(self._streams[0].end())
         return b"".join(out)

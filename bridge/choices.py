@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from bridge.upstream_answer import Passed
 from bridge.wire.anthropic import Event, Frame
 
 
@@ -20,6 +21,7 @@ class Readable(Protocol):
     def done(self) -> bool: ...
     async def read(self) -> list[Event]: ...
     def take(self) -> list[Frame]: ...
+    def tap(self, passed: Passed) -> None: ...
     async def aclose(self) -> None: ...
 
 
@@ -56,6 +58,9 @@ class Choices:
 
     def take(self) -> list[Frame]:
         return []
+
+    def tap(self, passed: Passed) -> None:
+        """Never: each piece is to be told of its choice."""
 
     async def aclose(self) -> None:
         for task in self._reads:

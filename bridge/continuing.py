@@ -13,7 +13,7 @@ import msgspec
 
 from bridge.grant import More, no_end
 from bridge.upstream_account import Sends
-from bridge.upstream_answer import Answer
+from bridge.upstream_answer import Answer, Passed
 from bridge.wire.anthropic import Delta, Event, Frame, Iteration, WireUsage
 from bridge.wire.fold import Fold
 
@@ -53,6 +53,9 @@ class ContinuedAnswer:
 
     def take(self) -> list[Frame]:
         return []
+
+    def tap(self, passed: Passed) -> None:
+        """Never: what a pause hides is left out, and all is counted for the whole."""
 
     async def aclose(self) -> None:
         await self._answer.aclose()

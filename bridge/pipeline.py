@@ -26,7 +26,7 @@ from bridge.errors import ApiError, forget, internal, shutdown
 from bridge.idempotency import Kept, once
 from bridge.listing import Listing, OwnListings
 from bridge.prices import Prices
-from bridge.reply import Events, Reply
+from bridge.reply import Events, Ready, Reply
 from bridge.speech import Asked, Counter, Dialect, Question, Stream, Telling, Whole
 from bridge.upstream import Upstream
 from bridge.upstream_account import Account, Sends, Tell
@@ -163,7 +163,7 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
     created = int(time.time())
     if question.streamed:
         stream = question.stream(meter, created)
-        return Events(_stream(call, answer, stream), stream.beat, headers)
+        return Events(_stream(call, answer, stream), stream.beat, headers, partial(_tap, call, answer, stream))
     return Reply(await _whole(call, answer, question.whole(meter, created)), headers)
 
 
@@ -321,11 +321,26 @@ async def _stream(call: Call, answer: Readable, stream: Stream) -> AsyncIterator
         await answer.aclose()
 
 
+def _tap(call: Call, answer: Readable, stream: Stream, ready: Ready) -> None:
+    """Has what comes while `_stream` waits written at once, but for the end, which is `_stream`'s to tell."""
+
+    def passed(events: list[Event]) -> bool:
+        write = ready()
+        if write is None:
+            return False
+        write(stream.feed(_metered(call, events), []))
+        _note_progress(call)
+        return True
+
+    answer.tap(passed)
+
+
 def _metered(call: Call, events: list[Event]) -> list[Event]:
     """Counts what upstream sent, before a dialect makes anything else of it."""
     assert call.meter is not None
+    feed = call.meter.feed
     for event in events:
-        call.meter.feed(event)
+        feed(event)
     return events
 
 

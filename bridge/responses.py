@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -20,9 +20,9 @@ class EventStream(StreamingHttpResponse):
     """Server-sent events. Iterated directly, so that whoever iterates it can also close it: Django's own class wraps
     the iterator and, when the client hangs up, leaves it to the garbage collector."""
 
-    def __init__(self, parts: AsyncIterator[bytes], beat: Callable[[], bytes], headers: Mapping[str, str]) -> None:
-        super().__init__(parts, content_type="text/event-stream; charset=utf-8", headers=headers)
-        self.beat = beat
+    def __init__(self, events: Events) -> None:
+        super().__init__(events.parts, content_type="text/event-stream; charset=utf-8", headers=events.headers)
+        self.beat, self.tap = events.beat, events.tap
         self["cache-control"] = "no-cache"
         self["x-accel-buffering"] = "no"
 
@@ -41,7 +41,7 @@ def as_response(answer: Reply | Events) -> HttpResponseBase:
     """The pipeline's answer over HTTP."""
     if isinstance(answer, Reply):
         return _json(answer.body, 200, answer.headers)
-    return EventStream(answer.parts, answer.beat, answer.headers)
+    return EventStream(answer)
 
 
 def error_response(problem: ApiError, dialect: Dialect, request_id: str) -> HttpResponse:

@@ -30,15 +30,15 @@ class Parser:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that this chunk completes. Raises EventTooLarge."""
+        events = self.whole(chunk)
+        if events is not None:
+            return events
         content = self._rest + chunk if self._rest else chunk
         plain = b"\r" not in content
-        events: list[bytes] = []
+        events = []
         if plain and not self._data and len(content) <= MAX_EVENT_BYTES:
             end = _ALL_USUAL.match(content).end()  # type: ignore[union-attr]  # nothing at all would match
             events = _USUAL.findall(content, 0, end)
-            if end == len(content):
-                self._rest = b""
-                return events
             content = content[end:]
         if not plain:
             content, held = _newlines(content)
@@ -55,6 +55,16 @@ class Parser:
         if self._size + len(self._rest) > MAX_EVENT_BYTES:
             raise EventTooLarge
         return events
+
+    def whole(self, chunk: bytes) -> list[bytes] | None:
+        """The same for a chunk of nothing but whole events of the usual form; else None, and it is still to be fed."""
+        if self._rest or self._data or b"\r" in chunk or len(chunk) > MAX_EVENT_BYTES:
+            return None
+        one = _USUAL.fullmatch(chunk)
+        if one is not None:
+            return [one[1]]
+        end = _ALL_USUAL.match(chunk).end()  # type: ignore[union-attr]  # nothing at all would match
+        return _USUAL.findall(chunk) if end == len(chunk) else None
 
     def finish(self) -> list[bytes]:
         """What the end of the stream completes: some servers leave out the last empty line. Whether the data is whole

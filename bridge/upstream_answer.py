@@ -2,6 +2,7 @@
 
 Answer.read        the next events, as many as arrived together, up to `message_stop`; else ApiError
 Answer.take        the bytes that they came in, for those who relay them
+Answer.tap         pieces of the answer as they arrive, without waking whoever waits in `read`
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 import httpx
@@ -19,6 +21,7 @@ from bridge import errors, sse
 from bridge.errors import ApiError
 from bridge.wire.anthropic import PARTS, Event, Frame, decode_event, decode_parts
 
+Passed = Callable[[list[Event]], bool]  # sends events on, or says that they are to be read
 BROKEN = (httpx.TransportError, aiohttp.ClientError, OSError, EOFError)
 
 
@@ -79,6 +82,13 @@ class Answer:
         frames, self._frames = self._frames, []
         return frames
 
+    def tap(self, passed: Passed) -> None:
+        """From here on, what comes while somebody waits in `read` is given to `passed` first, if it is nothing but
+        parts of the answer before its end; what that does not take is read. Not with every transport."""
+        tap = getattr(self._response.stream, "tap", None)
+        if tap is not None and isinstance(self._parser, sse.Parser):
+            tap(partial(self._tapped, self._parser.whole, passed))
+
     async def aclose(self) -> None:
         """Lets go of the connection: back to the pool after a whole answer, else closed, which stops upstream."""
         release, self.on_close = self.on_close, None
@@ -118,6 +128,15 @@ class Answer:
         if now > self._latest:
             raise ApiError("upstream_timeout", "The answer took longer than this gateway allows.", retry=False)
         return events
+
+    def _tapped(self, whole: Callable[[bytes], list[bytes] | None], passed: Passed, chunk: bytes) -> bool:
+        datas = whole(chunk)
+        events = decode_parts(datas) if datas and not self.done else None
+        now = time.monotonic()
+        if not events or events[-1].type == "message_stop" or now > self._latest or not passed(events):
+            return False
+        self._progress = now
+        return True
 
     def _last_events(self) -> list[Event]:
         """What only the end of the body completed; nothing, or half an event, is a cut."""

@@ -6,7 +6,8 @@ mode. Why not aiohttp or httpcore: docs/decisions/0004-upstream.md.
 
     Http1Transport.handle_async_request   connects or takes an idle connection, sends, returns when the head is here
     the response's stream                 reads the body as it comes, many pieces of one packet at once; closing it
-                                          gives the connection back after a whole answer, else cuts it at once
+                                          gives the connection back after a whole answer, else cuts it at once; `tap`
+                                          gives small pieces away on the spot, without waking who reads
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ import httpx
 IDLE_SECONDS = 55.0  # Anthropic's edge and most load balancers close after 60 or more
 IDLE_CONNECTIONS = 1000
 HEAD_BYTES = 64 * 1024
+PIECE_BYTES = 4096  # of a body at most that are given away on the spot: with more, waking its reader costs little
 HIGH_WATER = 256 * 1024  # bytes of a body that nobody has read: above, the socket is left alone until all are read
 HAPPY_EYEBALLS_SECONDS = 0.25
+Tap = Callable[[bytes], bool]  # takes a piece of a body, or says that it is to be read
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
 
 
@@ -153,6 +156,7 @@ class _Connection(asyncio.Protocol):
         self._paused = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._tap: Tap | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._busy = False
 
@@ -198,8 +202,13 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    def tap(self, tap: Tap) -> None:
+        """From here on small pieces are given to `tap`, until the exchange is over. What it raises is what is read."""
+        self._tap = tap
+
     def release(self) -> None:
         """The exchange is over for whoever asked: the connection is kept if there is nothing left on it."""
+        self._tap = None  # it holds whoever asked
         if not self._busy:
             return
         clean = self._complete and self._keep and not self._surplus and not self._transport.get_write_buffer_size()
@@ -230,20 +239,37 @@ class _Connection(asyncio.Protocol):
             self.cut()
             return
         self._heard = True
-        if not self._status:
-            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(httpx.RemoteProtocolError(f"not the answer of an HTTP/1.1 server ({type(error).__name__})"))
             return
-        if not self._status and self._head_bytes > HEAD_BYTES:
-            self._fail(httpx.RemoteProtocolError("the head of the answer is too large"))
-            return
+        if not self._status:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._fail(httpx.RemoteProtocolError("the head of the answer is too large"))
+                return
         if self._size > HIGH_WATER and not self._paused:
             self._paused = True
             self._transport.pause_reading()
-        self._wake()
+        if self._tap is None or not self._tapped(self._tap):
+            self._wake()
+
+    def _tapped(self, tap: Tap) -> bool:
+        """Whether what came is taken. Only while its reader waits for it: nothing may overtake what a reader holds."""
+        waiter, chunks = self._waiter, self._chunks
+        if waiter is None or waiter.done() or self._complete or len(chunks) != 1 or self._size > PIECE_BYTES:
+            return False
+        try:
+            if not tap(chunks[0]):
+                return False
+        except Exception as error:
+            self._chunks, self._size = [], 0
+            self._fail(error)
+            return True
+        self._chunks, self._size = [], 0
+        self._waiting_since = self._loop.time()
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         self._open = False
@@ -336,6 +362,11 @@ class _Body(httpx.AsyncByteStream):
     def ended(self) -> bool:
         """Whether all of it has come, and has been read."""
         return self._connection is None or self._connection.read_out
+
+    def tap(self, tap: Tap) -> None:
+        """While somebody waits for the next piece, it is given to `tap`; what that does not take is read."""
+        if self._connection is not None:
+            self._connection.tap(tap)
 
     def __aiter__(self) -> _Body:
         return self

@@ -40,7 +40,7 @@ from bridge.tape import Tape
 from proxysite import cors, encodings
 from proxysite.barred import refuse_entry
 from proxysite.headers import Credentials, Headers, read_headers, remote_address
-from proxysite.sending import Send, send_stream
+from proxysite.sending import DIRECT_WRITE, Send, send_stream
 from tenants import ids
 from tenants.gate import Gate, GateUnavailable
 from tenants.journal import Journal
@@ -339,7 +339,9 @@ class ApiDoor(ASGIHandler):
         headers = [(name.lower().encode("ascii"), value.encode("latin-1", "replace")) for name, value in told.items()]
         if isinstance(response, EventStream):
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-            await send_stream(send, response, functools.partial(exchange.end, Ended.GONE))
+            taped = exchange.call is not None and exchange.call.tape is not None  # all of it has to pass the tape
+            ready = None if taped else exchange.scope.get("extensions", {}).get(DIRECT_WRITE)
+            await send_stream(send, response, functools.partial(exchange.end, Ended.GONE), ready)
             return
         content: bytes = response.content  # type: ignore[attr-defined]
         headers.append((b"content-length", str(len(content)).encode()))

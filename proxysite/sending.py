@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
+from bridge.reply import Ready, Write
 from bridge.responses import EventStream
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+DIRECT_WRITE = "bridge.write"  # a server's extension of the scope, a Ready: its way to write without waiting
 BEAT_SECONDS = 15.0
 STUCK_SECONDS = 300.0  # slow readers take nothing for a while too: the kernel gives them megabytes at a time
 
 
-async def send_stream(send: Send, response: EventStream, stuck: Callable[[], None]) -> None:
-    """`stuck` is called once a client has taken nothing for minutes, though it has not hung up."""
+async def send_stream(send: Send, response: EventStream, stuck: Callable[[], None], ready: Ready | None) -> None:
+    """`stuck` is called once a client has taken nothing for minutes, though it has not hung up. `ready`: the
+    server's DIRECT_WRITE, if it has one."""
     parts = aiter(response)
     beats = _Beats(send, response.beat, stuck)
+    if ready is not None and response.tap is not None:
+        response.tap(partial(beats.heeding, ready))
     try:
         async for part in parts:
             if part:
@@ -44,6 +50,11 @@ class _Beats:
     def rest(self) -> None:
         """Something was sent just now."""
         self.busy, self._last = False, self._loop.time()
+
+    def heeding(self, ready: Ready) -> Write | None:
+        """`ready`, with something to write. (While a beat waits for the client, so would this.)"""
+        self._last = self._loop.time()
+        return ready()
 
     def stop(self) -> None:
         self._timer.cancel()

@@ -24,7 +24,9 @@ from gunicorn.glogging import Logger
 from gunicorn.workers import gasgi
 from prometheus_client import multiprocess, values
 
+from bridge.reply import Write
 from proxysite.frames import BridgeWebSocket
+from proxysite.sending import DIRECT_WRITE
 from tenants.ids import uuid7
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "proxysite.settings")
@@ -45,6 +47,8 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
     (gunicorn would feed it to the parser, whose C version keeps only the first bytes of it, and then close the
     connection: a quick client with a large body on a kept-alive connection would see it break.)
     """
+
+    _streams = False  # an answer in chunks is on its way
 
     def connection_made(self, transport: Any) -> None:
         self._early = bytearray()
@@ -123,6 +127,22 @@ class BridgeProtocol(ASGIProtocol):  # type: ignore[misc]
             self._send_error_response(400, "The handshake must be answered before anything is sent.")
             return
         await super()._handle_websocket(request, sockname, peername)
+
+    def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
+        scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
+        scope.setdefault("extensions", {})[DIRECT_WRITE] = self._ready
+        return scope
+
+    def _send_response_start(self, status: int, headers: Any, request: Any, close: bool = False) -> None:
+        self._streams = (b"transfer-encoding", b"chunked") in headers
+        super()._send_response_start(status, headers, request, close)
+
+    def _ready(self) -> Write | None:
+        flow = self._flow_control
+        return self._write_piece if self._streams and not self._closed and not flow.write_paused else None
+
+    def _write_piece(self, piece: bytes) -> None:
+        self._send_body(piece, chunked=True)
 
     def close_if_idle(self, silent: bool = False) -> None:
         """Ends a kept-alive connection that waits for its next request; `silent`: or has not made its first yet."""

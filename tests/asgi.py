@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from proxysite.sending import DIRECT_WRITE
+
 
 @dataclass
 class Got:
@@ -44,6 +46,7 @@ class Visit:
         self.got = Got()
         self.some = asyncio.Event()  # a piece of the body has been sent
         self.stall: asyncio.Event | None = None  # set by a test: the client reads no more until it is set
+        self.writable = True  # whether the server could write at once
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         for index, piece in enumerate(body):
             self._messages.put_nowait({"type": "http.request", "body": piece, "more_body": index + 1 < len(body)})
@@ -59,6 +62,7 @@ class Visit:
             "headers": headers,
             "client": ("127.0.0.1", 50000),
             "server": ("127.0.0.1", 5000),
+            "extensions": {DIRECT_WRITE: lambda: self.got.parts.append if self.writable else None},
         }
         self.task = asyncio.create_task(app(scope, self._messages.get, self._send))
 

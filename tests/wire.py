@@ -77,10 +77,12 @@ def events(parts: list[bytes]) -> list[Event]:
 
 
 class Stream(httpx.AsyncByteStream):
-    """A body in pieces. An exception among them is raised there; a future is waited for."""
+    """A body in pieces. An exception among them is raised there; a future is waited for. Whoever taps it leaves `take`,
+    for a test to give pieces to while the reader waits."""
 
     def __init__(self, pieces: list[Any]) -> None:
         self.pieces = pieces
+        self.take: Callable[[bytes], bool] | None = None
         self.closed = asyncio.Event()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -91,6 +93,9 @@ class Stream(httpx.AsyncByteStream):
                 await piece
             else:
                 yield piece
+
+    def tap(self, take: Callable[[bytes], bool]) -> None:
+        self.take = take
 
     async def aclose(self) -> None:
         self.closed.set()

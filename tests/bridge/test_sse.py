@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge import sse
@@ -85,3 +85,24 @@ def test_an_event_of_the_usual_form_has_a_size_too(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 10)
     with pytest.raises(EventTooLarge):
         Parser().feed(b"data: 12345678901\n\n")
+
+
+@given(
+    st.lists(st.sampled_from([b"data: 1", b"event: e", b"\n", b"\n\n", b"\r", b"data:2", b" ", b"\r\n"]), max_size=8)
+)
+@example([b"data: 1", b"\r", b"\n\n"])
+def test_what_is_whole_leaves_nothing_for_later(pieces: list[bytes]) -> None:
+    content = b"".join(pieces)
+    found, parser = Parser().whole(content), Parser()
+    if found is not None:
+        assert found == [event for byte in content for event in parser.feed(bytes([byte]))]
+        assert parser.feed(b"data: 3\n\n") == [b"3"]
+
+
+def test_nothing_is_whole_in_the_middle_of_an_event() -> None:
+    usual = b"data: 1\n\n"
+    assert Parser().whole(usual) == [b"1"] and Parser().whole(usual * 2) == [b"1", b"1"]
+    for before in (b"da", b"data: 0\n"):
+        parser = Parser()
+        parser.feed(before)
+        assert parser.whole(usual) is None
