@@ -133,6 +133,8 @@ def _place_system_turns(request: Request, model: Model, receipt: Receipt) -> Non
     """System turns in the middle: native where the model reads them and they stand where the API wants them, otherwise
     a marked note in the user's turn at the same place. Never hoisted: that would change their meaning and the cache."""
     turns: list[dict[str, Any]] = request["messages"]
+    if "system" not in [turn["role"] for turn in turns]:
+        return
     placed: list[dict[str, Any]] = []
     for position, turn in enumerate(turns):
         following = turns[position + 1]["role"] if position + 1 < len(turns) else "assistant"

@@ -55,6 +55,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 URLCONF = "proxysite.api_urls"
 
 
+_UNREAD = Headers(Credentials())
+
+
 class Gone(Exception):
     """The client hung up before its request was complete."""
 
@@ -83,7 +86,7 @@ class Exchange:
         self.name = str(self.id)  # as clients and logs have it
         self.started = time.monotonic()
         self.task = asyncio.current_task()
-        self.headers = Headers(Credentials())
+        self.headers = _UNREAD
         self.dialect: Dialect = CHAT  # until the path says what is spoken there
         self.call: Call | None = None
         self.cut: Ended | None = None  # why its task was cancelled

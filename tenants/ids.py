@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 _lock = threading.Lock()
 _last = 0
+_unused: list[int] = []  # random numbers: read many at a time, for each reading is a system call
+os.register_at_fork(after_in_child=_unused.clear)
 
 
 def uuid7() -> uuid.UUID:
@@ -19,7 +21,9 @@ def uuid7() -> uuid.UUID:
         # Milliseconds and a 12-bit fraction in one number: a clock that stands still or steps back still counts up.
         _last = max(time.time_ns() * 4096 // 1_000_000, _last + 1)
         stamp = _last
-    random = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
+        if not _unused:
+            _unused.extend(memoryview(os.urandom(8 * 64)).cast("Q"))
+        random = _unused.pop() >> 2
     return uuid.UUID(int=(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random)
 
 

@@ -92,18 +92,20 @@ class _Reader:
             raise ApiError(
                 "unsupported_value", "Unsupported value: Claude does not hear earlier audio.", f"{path}.audio"
             )
-        for name, value in message.items():
-            if (
-                name not in _KEYS
-                and value not in (None, [], "", {})
-                and not (given in ("tool", "function") and name == "name")
-            ):
-                self._receipt.add(f"messages.{name}", "ignored")
-        read = {"assistant": self._assistant, "tool": self._result}.get(ROLES[given], self._plain)
-        if ROLES[given] == "assistant" != self._last:  # what is unanswered by now stays so
+        role = ROLES[given]
+        if not message.keys() <= _KEYS:
+            self._ignore_others(message, role)
+        if role == "assistant" != self._last:  # what is unanswered by now stays so
             self._unnamed.clear()
-        self._last = ROLES[given]
-        return read(message, path)
+        self._last = role
+        if role == "assistant":
+            return self._assistant(message, path)
+        return self._result(message, path) if role == "tool" else self._plain(message, path)
+
+    def _ignore_others(self, message: dict[str, Any], role: str) -> None:
+        for name, value in message.items():
+            if name not in _KEYS and value not in (None, [], "", {}) and not (role == "tool" and name == "name"):
+                self._receipt.add(f"messages.{name}", "ignored")
 
     def _plain(self, message: dict[str, Any], path: str) -> Message:
         if message.get("content") is None:

@@ -133,11 +133,16 @@ PARTS = frozenset(  # of an answer that has begun
 def decode_parts(datas: list[bytes]) -> list[Event] | None:
     """Many events at once, if they are what an answer that has begun usually goes on with; None: look at each."""
     try:
-        events = [decode_event(data) for data in datas]
+        events = list(map(_decode, datas))
+        for event in events:
+            if event.type != "content_block_delta":  # most are
+                if event.type not in PARTS or (event.type == "message_stop" and event is not events[-1]):
+                    return None
+                if event.content_block is not None:
+                    _check_block(event.content_block)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    kinds = [event.type for event in events]
-    return events if PARTS.issuperset(kinds) and "message_stop" not in kinds[:-1] else None
+    return events
 
 
 class Message(msgspec.Struct):

@@ -33,7 +33,8 @@ def loads(data: bytes) -> Any:
         raise ValueError(f"not valid UTF-8: {error.reason} (byte {_utf8_error(data)})") from None
     except msgspec.DecodeError as error:
         raise ValueError(_explain(str(error), data)) from None
-    _check_depth(value)
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        _check_depth(value)
     return value
 
 
