@@ -88,7 +88,7 @@ PROOFS: dict[str, Proof] = {
     "slow readers": Proof(
         "Clients that read slowly cost little memory, and others no time",
         partial(slow_readers, 50, rounds=1, samples=300, limit_mb=2, limit=4),
-        partial(slow_readers, 500, rounds=8, samples=500, limit_mb=1.2, limit=1.1),
+        partial(slow_readers, 500, rounds=20, samples=500, limit_mb=1.2, limit=1.1),
     ),
     "large": Proof(
         "A long history costs little time, and a huge image holds nobody up",

@@ -49,6 +49,9 @@ class Fake:
     def in_flight(self) -> int:
         return int(self.ledger("summary=1")["in_flight"])
 
+    def clients(self) -> int:
+        return int(self.ledger("summary=1")["open_connections"])
+
     def quiet(self, seconds: float = 10) -> Json:
         """The counts once nothing is in flight any more, or after so many seconds."""
         return self.ledger(f"summary=1&quiet={seconds}")

@@ -61,10 +61,12 @@ class Reader(asyncio.StreamReader):
             self.task.cancel()
 
 
-async def read_request(reader: Reader) -> tuple[str, str, dict[str, str], bytes]:
+async def read_request(reader: Reader, writer: asyncio.StreamWriter) -> tuple[str, str, dict[str, str], bytes]:
     first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
     method, target, _ = first.split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if headers.get("expect") == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if "transfer-encoding" not in headers:
         return method, target, headers, await reader.readexactly(int(headers.get("content-length", 0)))
     body = b""
@@ -121,7 +123,7 @@ class Upstream:
         self.tasks.add(reader.task)
         try:
             while not writer.is_closing():
-                await self.answer(reader, writer, *await read_request(reader))
+                await self.answer(reader, writer, *await read_request(reader, writer))
         except (EOFError, asyncio.LimitOverrunError, asyncio.CancelledError, OSError, ValueError):
             pass  # the client hung up or does not speak HTTP, or this server is closing
         finally:
