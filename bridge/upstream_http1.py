@@ -258,10 +258,10 @@ class _Connection(asyncio.Protocol):
     def _tapped(self, tap: Tap) -> bool:
         """Whether what came is taken. Only while its reader waits for it: nothing may overtake what a reader holds."""
         waiter, chunks = self._waiter, self._chunks
-        if waiter is None or waiter.done() or self._complete or len(chunks) != 1 or self._size > PIECE_BYTES:
+        if waiter is None or waiter.done() or self._complete or not 0 < self._size <= PIECE_BYTES:
             return False
         try:
-            if not tap(chunks[0]):
+            if not tap(chunks[0] if len(chunks) == 1 else b"".join(chunks)):
                 return False
         except Exception as error:
             self._chunks, self._size = [], 0
