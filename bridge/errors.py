@@ -237,12 +237,13 @@ def _translate(type_: str, error: _Error, headers: dict[str, str]) -> ApiError:
         text = f"{text} Upstream said: {said}"
     if kind == "rate_limited" and "retry-after" in headers:
         text = f"{text.rstrip('.')}. Please try again in {headers['retry-after']}s."
-    retry = False if _longer_than_sdks_wait(headers.get("retry-after", "")) else None
+    # (what timed out is charged as the most it can have cost, each time)
+    late = kind == "upstream_timeout" or _longer_than_sdks_wait(headers.get("retry-after", ""))
     return ApiError(
         kind,
         text,
         headers=headers,
-        retry=retry,
+        retry=False if late else None,
         said=said if kind in ("rate_limited", "too_large", "not_found") else "",
     )
 

@@ -149,7 +149,9 @@ async def test_an_upstream_failure_before_the_first_event_keeps_its_status(
     assert got.headers["content-type"] == "application/json"
     record = await stage.record()
     assert (record.state, record.status, record.error_code) == ("failed", status, code or "")
-    assert record.usage_source == ("bound" if code == "upstream_timeout" else "")
+    charged = code == "upstream_timeout"
+    assert record.usage_source == ("bound" if charged else "")
+    assert not charged or got.headers["x-should-retry"] == "false", "each try is charged the most"
 
 
 async def test_a_rate_limit_passes_on_when_to_come_back(stage: Stage) -> None:

@@ -87,7 +87,7 @@ ROWS = (
     Row("U8 500", "[fault:status code=500]", 502, "upstream_error", retried=True),
     Row("U8 502 in HTML", "[fault:html502]", 502, "upstream_error", retried=True),
     Row("U8 503", "[fault:status code=503]", 502, "upstream_error", retried=True),
-    Row("U8 504", "[fault:status code=504]", 504, "upstream_timeout", charged="bound"),
+    Row("U8 504", "[fault:status code=504]", 504, "upstream_timeout", no_retry=True, charged="bound"),
     Row("U9 401", "[fault:status code=401]", 503, "upstream_auth_error"),
     Row("U9 403", "[fault:status code=403]", 503, "upstream_auth_error"),
     Row("U9 402", "[fault:status code=402]", 503, "upstream_billing_error"),
