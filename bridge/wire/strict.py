@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 MAX_DEPTH = 64
+COUNTED_BYTES = 64 * 1024  # of a body whose brackets are counted before its values are walked; more is mostly media
 
 _decode = msgspec.json.Decoder().decode
 _LONE_SURROGATE = re.compile(
@@ -33,7 +34,7 @@ def loads(data: bytes) -> Any:
         raise ValueError(f"not valid UTF-8: {error.reason} (byte {_utf8_error(data)})") from None
     except msgspec.DecodeError as error:
         raise ValueError(_explain(str(error), data)) from None
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+    if len(data) > COUNTED_BYTES or data.count(b"{") + data.count(b"[") > MAX_DEPTH:
         _check_depth(value)
     return value
 
