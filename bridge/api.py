@@ -43,7 +43,8 @@ class ApiRequest(Request):
         """What a dialect reads. Raises ApiError (400) if the body is not JSON."""
         request_id, seal = self._request.request_id, self.services.seal(self.caller)  # type: ignore[attr-defined]
         chain = self._request.scope.get("bridge.chain")  # type: ignore[attr-defined]
-        return Asked(self.data, self._header, request_id, model_in_url, seal, chain)
+        size = int(self._request.META["CONTENT_LENGTH"])
+        return Asked(self.data, self._header, request_id, model_in_url, seal, chain, size)
 
     def _header(self, name: str) -> str:
         value: str = self._request.META.get(f"HTTP_{name.upper().replace('-', '_')}", "")

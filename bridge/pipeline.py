@@ -46,6 +46,7 @@ from tenants.vault import Vault
 log = logging.getLogger(__name__)
 
 MARK_SECONDS = 2.0
+LARGE_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -122,6 +123,7 @@ async def serve(services: Services, dialect: Dialect, call: Call, asked: Asked) 
 
 
 async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked) -> Reply | Events:
+    await _turn(asked)
     question = dialect.read(asked)
     _refuse_key(question.alias)
     call.entry.note(alias=question.alias, streamed=question.streamed)
@@ -135,12 +137,14 @@ async def _answer(services: Services, dialect: Dialect, call: Call, asked: Asked
     if not call.caller.idempotent and asked.header("idempotency-key"):
         question.receipt.add("idempotency-key", "ignored")
     _apply_rights(call.caller, dialect, question, request)
+    await _turn(asked)
     upstream = services.upstream(call.caller)
     call.belongings = services.belongings(call.caller, upstream)
     content = _encoded(request)
     if call.belongings is not None and names_any(content):
         opened = call.belongings.opened(request)
         request, content = opened, content if opened is request else _encoded(opened)
+    await _turn(asked)
     wanted = request["max_tokens"]
     most = await admit(services, dialect, call, question, request, content, model)
     if request["max_tokens"] != wanted:
@@ -198,6 +202,12 @@ class _Sending:
         body = self.content if wanted is self.request else _encoded(wanted)
         retry, headers = self.call.client_retry == 0, self.question.headers
         return await self.upstream.send(body, retry=retry, headers=headers, frames=self.dialect.relays)
+
+
+async def _turn(asked: Asked) -> None:
+    """Between the steps of a large request, each of which looks at all of it, the others go on."""
+    if asked.size > LARGE_BYTES:
+        await asyncio.sleep(0)
 
 
 def _encoded(request: dict[str, Any]) -> bytes:

@@ -34,6 +34,7 @@ class Asked:
     model_in_url: str | None = None
     seal: Seal = NO_SEAL  # of the caller's tenant, for what its clients carry for us
     chain: Chain | None = None  # of the WebSocket that it came over
+    size: int = 0  # of the body as it came, in bytes
 
 
 class Tally(Protocol):

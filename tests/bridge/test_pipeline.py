@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
+from bridge.pipeline import LARGE_BYTES
 from tenants.values import Mode
 from tests import wire
 from tests.asgi import Client, chat
@@ -296,3 +298,19 @@ async def test_the_beta_goes_with_every_call_of_a_paused_answer(stage: Stage) ->
     body = chat(web_search_options={})
     await stage.client.post("/v1/chat/completions", body, anthropic_beta="context-1m-2025-08-07")
     assert [request.headers["anthropic-beta"] for request in transport.requests] == ["context-1m-2025-08-07"] * 2
+
+
+async def test_others_go_on_between_the_steps_of_a_large_request(stage: Stage) -> None:
+    async def turns(size: int) -> int:
+        """Of the event loop, until it is sent."""
+        transport, count = stage.play(wire.streamed(*wire.answer("Hello"))), 0
+        visit = stage.client.open("POST", "/v1/chat/completions", chat("x" * size))
+        while not transport.requests and not visit.task.done():
+            await asyncio.sleep(0)
+            count += 1
+        assert (await visit.done()).status == 200
+        return count
+
+    await turns(10)  # the first one asks the database for its key
+    small = await turns(10)
+    assert await turns(LARGE_BYTES) == small + 3
