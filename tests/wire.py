@@ -77,8 +77,8 @@ def events(parts: list[bytes]) -> list[Event]:
 
 
 class Stream(httpx.AsyncByteStream):
-    """A body in pieces. An exception among them is raised there; a future is waited for. Whoever taps it leaves `take`,
-    for a test to give pieces to while the reader waits."""
+    """A body in pieces. An exception among them is raised there; a future is waited for. Whoever taps it leaves `take`
+    until it is closed, for a test to give pieces to while the reader waits."""
 
     def __init__(self, pieces: list[Any]) -> None:
         self.pieces = pieces
@@ -98,6 +98,7 @@ class Stream(httpx.AsyncByteStream):
         self.take = take
 
     async def aclose(self) -> None:
+        self.take = None
         self.closed.set()
 
 

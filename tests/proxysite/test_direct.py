@@ -163,8 +163,9 @@ async def test_a_client_that_leaves_after_pieces_ends_the_call(stage: Stage) -> 
 
 async def test_nothing_is_taken_once_the_answer_has_ended(stage: Stage) -> None:
     stream = await begun(stage)
+    take = stream.upstream.take
     got = await stream.end(*PIECES, END)
-    assert not stream.come(PIECES[0]) and got.chunks()[-1] == "[DONE]"
+    assert not take(PIECES[0]) and got.chunks()[-1] == "[DONE]"
 
 
 async def test_a_piece_ends_a_silence() -> None:
