@@ -30,15 +30,15 @@ class Parser:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of the events that this chunk completes. Raises EventTooLarge."""
-        events = self.whole(chunk)
-        if events is not None:
-            return events
         content = self._rest + chunk if self._rest else chunk
         plain = b"\r" not in content
-        events = []
+        events: list[bytes] = []
         if plain and not self._data and len(content) <= MAX_EVENT_BYTES:
             end = _ALL_USUAL.match(content).end()  # type: ignore[union-attr]  # nothing at all would match
             events = _USUAL.findall(content, 0, end)
+            if end == len(content):
+                self._rest = b""
+                return events
             content = content[end:]
         if not plain:
             content, held = _newlines(content)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,22 +85,31 @@ class Streaming:
         await send({"type": "http.response.body", "body": b"end", "more_body": False})
 
 
-async def whole(served: SimpleNamespace, request: bytes, app: Streaming, pieces: list[bytes]) -> bytes:
-    """All that a client reads of an answer during which these pieces could be written at once."""
+@asynccontextmanager
+async def begun(
+    served: SimpleNamespace, request: bytes, app: Streaming
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A client's connection, on which the answer to this request has begun."""
     served.asgi = app
     async with await served.loop.create_server(lambda: BridgeProtocol(served), "127.0.0.1", 0) as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(request)
         async with asyncio.timeout(5):
             await app.begun.wait()
-            for piece in pieces:
-                write = app.ready()
-                assert write is not None
-                write(piece)
-            nothing = not pieces and app.ready() is None
-            app.may_end.set()
-            heard = await reader.read()
+            yield reader, writer
         writer.close()
+
+
+async def whole(served: SimpleNamespace, request: bytes, app: Streaming, pieces: list[bytes]) -> bytes:
+    """All that a client reads of an answer during which these pieces could be written at once."""
+    async with begun(served, request, app) as (reader, _):
+        for piece in pieces:
+            write = app.ready()
+            assert write is not None
+            write(piece)
+        nothing = not pieces and app.ready() is None
+        app.may_end.set()
+        heard = await reader.read()
     assert pieces or nothing
     return heard
 
@@ -125,19 +135,14 @@ async def test_nothing_is_written_at_once_in_an_answer_without_chunks(
 
 async def test_nothing_is_written_at_once_to_a_client_that_does_not_read_or_is_gone() -> None:
     served, app = worker(), Streaming()
-    served.asgi = app
-    async with await served.loop.create_server(lambda: BridgeProtocol(served), "127.0.0.1", 0) as server:
-        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(GET)
-        async with asyncio.timeout(5):
-            await app.begun.wait()
-            (connection,) = served.connections
-            connection.pause_writing()
-            assert app.ready() is None
-            connection.resume_writing()
-            assert app.ready() is not None
-            writer.close()
-            while not connection._closed:
-                await asyncio.sleep(0.01)
+    async with begun(served, GET, app) as (_, writer):
+        (connection,) = served.connections
+        connection.pause_writing()
+        assert app.ready() is None
+        connection.resume_writing()
+        assert app.ready() is not None
+        writer.close()
+        while not connection._closed:
+            await asyncio.sleep(0.01)
         assert app.ready() is None
         app.may_end.set()
